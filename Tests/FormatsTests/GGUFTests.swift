@@ -1,0 +1,7 @@
+import Formats
+import TestSupport
+import Testing
+
+@Suite struct GGUFTests {
+    @Test func placeholder() throws {}
+}
