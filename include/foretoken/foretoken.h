@@ -1,0 +1,518 @@
+/*
+ * Foretoken: fast text generation with large language models on CPUs, for embedding in other programs.
+ *
+ * Copyright (c) 2026 The Foretoken Authors. Licensed under the Apache License, Version 2.0.
+ *
+ * This header is the whole contract. It compiles as C99, C11 and C++17.
+ *
+ * THE SHORT STORY
+ *
+ *     ftk_model *model;
+ *     ftk_engine *engine;
+ *     ftk_model_open("model.gguf", NULL, &model);
+ *     ftk_engine_create(model, NULL, &engine);            // manual mode: you call ftk_engine_step
+ *
+ *     ftk_request_options request;
+ *     ftk_request_options_init(&request);                 // fills struct_size and every default
+ *     request.prompt = "def main():";
+ *     request.prompt_bytes = strlen(request.prompt);
+ *     uint64_t id;
+ *     ftk_submit(engine, &request, &id);
+ *
+ *     while (ftk_engine_step(engine) == FTK_OK) {          // FTK_WOULD_BLOCK once nothing is left to do
+ *         ftk_event_batch *batch;
+ *         if (ftk_poll(engine, 0, &batch) != FTK_OK) continue;
+ *         ... ftk_event_batch_at(batch, i, &event) for i < ftk_event_batch_count(batch) ...
+ *         ftk_event_batch_free(batch);
+ *     }
+ *     ftk_engine_destroy(engine);
+ *     ftk_model_release(model);
+ *
+ * ERRORS. Every fallible function returns an ftk_status: 0 is success, negative an error, positive is
+ * information. After an error, ftk_last_error() of the same thread says what, where and what to do.
+ * Result parameters are set to NULL or 0 on failure. NULL where a pointer is required is
+ * FTK_ERROR_INVALID_ARGUMENT. No argument, file or prompt aborts the process.
+ *
+ * OWNERSHIP. Inputs are copied before a function returns, unless the text says "borrowed". Text and arrays
+ * that come out are either in your own buffer or live as long as the handle that gave them, as stated.
+ * Buffers follow the rule of snprintf: as much as fits is written, the needed size is always reported, and
+ * FTK_TRUNCATED is returned when not all of it fitted. A capacity of 0 with a NULL buffer asks for the size.
+ *
+ * THREADS. Different handles may be used by different threads at any time. On one handle:
+ *
+ *     handle          concurrently from any thread                            only while nothing else uses the handle
+ *     ftk_model       everything                                              the last ftk_model_release
+ *     ftk_tokenizer   everything                                              the last ftk_tokenizer_release
+ *     ftk_engine      ftk_submit, ftk_cancel, ftk_poll, ftk_engine_get_stats,  ftk_engine_destroy
+ *                     ftk_engine_event_fd, ftk_engine_step (steps take turns)
+ *     ftk_decoder     nothing: one thread at a time                           ftk_decoder_destroy
+ *     ftk_event_batch reading                                                 ftk_event_batch_free
+ *
+ * PROCESS. The library keeps no global mutable state, installs no signal handler, changes no environment and
+ * writes nothing to standard output or error. After fork(), the child must not use handles of its parent.
+ *
+ * TEXT NEVER CHANGES. What a request generates is a function of its prompt, its parameters and its seed, for one
+ * build, model file, instruction set and KV type. Speculation, batching, chunking and the number of threads do
+ * not change a bit of it.
+ *
+ * Units are in the names: _us microseconds, _bytes, _tokens. Text is UTF-8.
+ */
+#ifndef FORETOKEN_H
+#define FORETOKEN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------------------------------------------
+ * Version and errors
+ * --------------------------------------------------------------------------------------------------------- */
+
+#define FTK_VERSION_MAJOR 0
+#define FTK_VERSION_MINOR 1
+#define FTK_VERSION_PATCH 0
+/* Changes when a compiled host would no longer work; the same number as in the library's SONAME. */
+#define FTK_ABI_VERSION 0
+
+/* The ABI version of the loaded library; compare it with FTK_ABI_VERSION. */
+uint32_t ftk_abi_version(void);
+/* "major.minor.patch" of the loaded library; static. */
+const char *ftk_version_string(void);
+
+typedef int32_t ftk_status;
+enum {
+    FTK_OK = 0,
+    /* Information. */
+    FTK_WOULD_BLOCK = 1,                        /* nothing to do, or no event waits */
+    FTK_TRUNCATED = 2,                          /* the buffer was too small; the needed size was reported */
+    /* Errors. */
+    FTK_ERROR_INVALID_ARGUMENT = -1,
+    FTK_ERROR_STRUCT_SIZE = -2,                 /* struct_size is none that was ever released */
+    FTK_ERROR_IO = -3,                          /* the system refused to open or read a file */
+    FTK_ERROR_CORRUPT_FILE = -4,                /* a file contradicts itself or its format */
+    FTK_ERROR_UNSUPPORTED_ARCHITECTURE = -5,
+    FTK_ERROR_UNSUPPORTED_QUANTIZATION = -6,
+    FTK_ERROR_UNSUPPORTED_FORMAT = -7,          /* tokenizer, template or file version that is not supported */
+    FTK_ERROR_VOCABULARY_MISMATCH = -8,         /* draft and target do not share their tokens */
+    FTK_ERROR_OUT_OF_MEMORY = -9,               /* the memory or the KV budget does not suffice */
+    FTK_ERROR_QUEUE_FULL = -10,                 /* try again after other requests have finished */
+    FTK_ERROR_CONTEXT_TOO_LONG = -11,           /* the prompt does not fit into the context */
+    FTK_ERROR_CANCELLED = -12,                  /* the progress callback asked to stop */
+    FTK_ERROR_WRONG_STATE = -14,                /* not in this run mode, or after the engine failed */
+    FTK_ERROR_NOT_FOUND = -15,                  /* no such request, or nothing of that name */
+    FTK_ERROR_INTERNAL = -16                    /* a fault of the library; please report it */
+};
+
+/* A short name of `status`, such as "FTK_ERROR_IO"; static, never NULL. */
+const char *ftk_status_string(ftk_status status);
+
+/* The text of this thread's latest error, "" when there was none. Valid until the thread's next call that
+ * fails; never NULL. */
+const char *ftk_last_error(void);
+
+/* ------------------------------------------------------------------------------------------------------------
+ * Model
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* The weights and tokenizer of one model; immutable, reference counted, shared freely between engines. */
+typedef struct ftk_model ftk_model;
+
+/* Called now and then while a model loads, on the loading thread; return non-zero to cancel. */
+typedef int32_t (*ftk_progress_callback)(uint64_t done_bytes, uint64_t total_bytes, void *user_data);
+
+typedef struct ftk_model_options {
+    uint32_t struct_size;
+    uint32_t threads;                /* threads that load; 0: as many as the process may use. Default 0, at most 512 */
+    ftk_progress_callback progress;  /* NULL: none. Default NULL */
+    void *progress_user_data;
+} ftk_model_options;
+
+/* Fills `options` with the defaults and its size: ftk_model_options_init(&options). */
+#define ftk_model_options_init(options) ftk_model_options_init_sized((options), (uint32_t)sizeof(*(options)))
+ftk_status ftk_model_options_init_sized(ftk_model_options *options, uint32_t struct_size);
+
+/* Opens a GGUF file (version 2 or 3) or a Hugging Face folder (config.json, safetensors, tokenizer.json) and
+ * loads its weights. `options` may be NULL. The file is not needed after the return. Release with
+ * ftk_model_release. Architectures: llama (Llama 2 to 3.2, Mistral, SmolLM, TinyLlama), qwen2, qwen3.
+ * Errors: IO, CORRUPT_FILE, UNSUPPORTED_*, OUT_OF_MEMORY, CANCELLED. */
+ftk_status ftk_model_open(const char *path, const ftk_model_options *options, ftk_model **model);
+/* One more owner. */
+ftk_status ftk_model_retain(ftk_model *model);
+/* One owner less; frees the model with the last one. NULL does nothing. Engines keep their models alive. */
+void ftk_model_release(ftk_model *model);
+
+typedef struct ftk_model_info {
+    uint32_t struct_size;            /* in: sizeof(ftk_model_info); out: the bytes that were filled */
+    uint32_t vocabulary_size;
+    uint32_t layers;
+    uint32_t embedding_length;
+    uint32_t attention_heads;
+    uint32_t kv_heads;
+    uint32_t head_dimension;
+    uint32_t feed_forward_length;
+    uint32_t context_length;         /* tokens that the model was made for */
+    uint32_t has_chat_template;      /* 0 or 1 */
+    uint64_t parameters;
+    uint64_t weights_bytes;          /* of memory that the weights occupy */
+    char architecture[32];           /* "llama", "qwen2", "qwen3"; NUL-terminated */
+    char quantization[32];           /* the type of most weights, such as "Q8_0"; NUL-terminated */
+    char name[64];                   /* the file's own name for the model, perhaps cut; NUL-terminated */
+} ftk_model_info;
+
+ftk_status ftk_model_get_info(const ftk_model *model, ftk_model_info *info);
+
+/* ------------------------------------------------------------------------------------------------------------
+ * Tokenizer
+ * --------------------------------------------------------------------------------------------------------- */
+
+typedef struct ftk_tokenizer ftk_tokenizer;
+
+/* Reads only the tokenizer of a GGUF file (vocabulary-only files too) or of a Hugging Face folder. */
+ftk_status ftk_tokenizer_open(const char *path, ftk_tokenizer **tokenizer);
+/* The tokenizer of a model, as a handle of its own. Release with ftk_tokenizer_release. */
+ftk_status ftk_model_get_tokenizer(const ftk_model *model, ftk_tokenizer **tokenizer);
+ftk_status ftk_tokenizer_retain(ftk_tokenizer *tokenizer);
+/* NULL does nothing. */
+void ftk_tokenizer_release(ftk_tokenizer *tokenizer);
+
+typedef struct ftk_tokenizer_info {
+    uint32_t struct_size;
+    uint32_t vocabulary_size;
+    int32_t bos_token;               /* FTK_NO_TOKEN where there is none */
+    int32_t eos_token;
+    int32_t unknown_token;
+    uint32_t adds_bos;               /* 0 or 1: FTK_ENCODE_ADD_SPECIAL puts bos_token in front */
+    uint32_t adds_eos;
+    uint32_t has_chat_template;
+} ftk_tokenizer_info;
+
+#define FTK_NO_TOKEN (-1)
+
+ftk_status ftk_tokenizer_get_info(const ftk_tokenizer *tokenizer, ftk_tokenizer_info *info);
+
+/* Flags of ftk_tokenizer_encode. */
+enum {
+    FTK_ENCODE_ADD_SPECIAL = 1,      /* add BOS and EOS where the model asks for them */
+    FTK_ENCODE_PARSE_SPECIAL = 2     /* text such as "<|im_end|>" becomes the special token; never for text of users */
+};
+
+/* Text to token ids. `text` need not be NUL-terminated; it must be valid UTF-8. `capacity` and `count` are in
+ * tokens. */
+ftk_status ftk_tokenizer_encode(const ftk_tokenizer *tokenizer, const char *text, size_t text_bytes, uint32_t flags,
+                                int32_t *tokens, size_t capacity, size_t *count);
+
+/* Flags of ftk_tokenizer_decode and ftk_decoder_create. */
+enum {
+    FTK_DECODE_SKIP_SPECIAL = 1      /* special tokens give no text */
+};
+
+/* Token ids to text; bytes that are no valid UTF-8 become U+FFFD. `bytes` does not count the NUL that is written
+ * behind the text where there is room (so capacity must exceed it by one). */
+ftk_status ftk_tokenizer_decode(const ftk_tokenizer *tokenizer, const int32_t *tokens, size_t count, uint32_t flags,
+                                char *text, size_t capacity, size_t *bytes);
+
+/* The text of one token as the vocabulary stores it. */
+ftk_status ftk_tokenizer_token_text(const ftk_tokenizer *tokenizer, int32_t token, char *text, size_t capacity,
+                                    size_t *bytes);
+
+/* One turn of a conversation. Both texts are NUL-terminated UTF-8. */
+typedef struct ftk_chat_message {
+    uint32_t struct_size;            /* sizeof(ftk_chat_message), the same in every element of an array */
+    uint32_t reserved;               /* 0 */
+    const char *role;                /* "system", "user", "assistant", … as the template knows them */
+    const char *content;
+} ftk_chat_message;
+
+/* Flags of ftk_tokenizer_apply_chat_template and ftk_tokenizer_encode_chat. */
+enum {
+    FTK_CHAT_ADD_GENERATION_PROMPT = 1   /* end with the opening of the assistant's turn */
+};
+
+/* Renders a conversation as text. `chat_template` is NULL (the model's own template), a built-in name ("chatml",
+ * "llama2", "llama3", "mistral", "zephyr", …), or the source of a template (anything with "{"). Do not tokenise the
+ * text yourself: a message could smuggle in special tokens. ftk_tokenizer_encode_chat prevents that. */
+ftk_status ftk_tokenizer_apply_chat_template(const ftk_tokenizer *tokenizer, const char *chat_template,
+                                             const ftk_chat_message *messages, size_t message_count, uint32_t flags,
+                                             char *text, size_t capacity, size_t *bytes);
+/* The same as token ids; message contents never become special tokens. */
+ftk_status ftk_tokenizer_encode_chat(const ftk_tokenizer *tokenizer, const char *chat_template,
+                                     const ftk_chat_message *messages, size_t message_count, uint32_t flags,
+                                     int32_t *tokens, size_t capacity, size_t *count);
+
+/* Decodes a stream of tokens; never splits a code point. */
+typedef struct ftk_decoder ftk_decoder;
+ftk_status ftk_decoder_create(const ftk_tokenizer *tokenizer, uint32_t flags, ftk_decoder **decoder);
+/* The text that `token` completes, perhaps none. After FTK_TRUNCATED the token was not consumed: call again. */
+ftk_status ftk_decoder_push(ftk_decoder *decoder, int32_t token, char *text, size_t capacity, size_t *bytes);
+/* The text of an unfinished code point at the end (U+FFFD), and a fresh start. */
+ftk_status ftk_decoder_finish(ftk_decoder *decoder, char *text, size_t capacity, size_t *bytes);
+/* NULL does nothing. */
+void ftk_decoder_destroy(ftk_decoder *decoder);
+
+/* ------------------------------------------------------------------------------------------------------------
+ * Engine
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* Runs the requests of one target model. */
+typedef struct ftk_engine ftk_engine;
+
+/* How the lengths of drafts are decided. */
+enum {
+    FTK_POLICY_OFF = 0,              /* plain decoding */
+    FTK_POLICY_STATIC = 1            /* always draft_length tokens */
+};
+
+/* Where drafts come from. */
+enum {
+    FTK_DRAFTER_AUTO = 0,            /* the draft model if one was given, else prompt lookup */
+    FTK_DRAFTER_LOOKUP = 1,          /* what followed the latest tokens earlier in the same sequence */
+    FTK_DRAFTER_MODEL = 2            /* the draft model */
+};
+
+/* The storage type of the KV cache. */
+enum {
+    FTK_KV_AUTO = 0,                 /* F32 for a model stored in F32, else F16 */
+    FTK_KV_F32 = 1,
+    FTK_KV_F16 = 2,
+    FTK_KV_Q8_0 = 3                  /* blocks of 32 with one scale, within one token; head_dimension % 32 == 0 */
+};
+
+enum {
+    FTK_RUN_MANUAL = 0,              /* nothing happens but in ftk_engine_step */
+    FTK_RUN_BACKGROUND = 1           /* a thread of the engine steps whenever there is work */
+};
+
+enum {
+    FTK_LOG_ERROR = 0,
+    FTK_LOG_WARNING = 1,
+    FTK_LOG_INFO = 2,
+    FTK_LOG_DEBUG = 3
+};
+
+/* `message` lives until the callback returns. May be called on any thread that uses the engine and on the engine's
+ * own; must not call back into the engine. */
+typedef void (*ftk_log_callback)(int32_t level, const char *message, void *user_data);
+
+#define FTK_MAX_DRAFT_TOKENS 16
+
+typedef struct ftk_engine_options {
+    uint32_t struct_size;
+    int32_t policy;                  /* FTK_POLICY_*. Default FTK_POLICY_OFF */
+    int32_t drafter;                 /* FTK_DRAFTER_*. Default FTK_DRAFTER_AUTO */
+    uint32_t draft_tokens;           /* length of a draft, 1 to FTK_MAX_DRAFT_TOKENS. Default 4 */
+    ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share the target's tokens. Default NULL */
+    int32_t kv_type;                 /* FTK_KV_*, of target and draft. Default FTK_KV_AUTO */
+    int32_t run_mode;                /* FTK_RUN_*. Default FTK_RUN_MANUAL */
+    uint64_t kv_budget_bytes;        /* of both KV caches; 0: room for 16384 tokens or one full context, if that is more. Default 0 */
+    uint32_t context_tokens;         /* longest sequence, prompt and output; 0: the model's own. Default 0 */
+    uint32_t threads;                /* that compute; 0: as many as the process may use. Default 0, at most 512 */
+    uint32_t max_running_requests;   /* at once, 1 to 1024; others queue. Default 16 */
+    uint32_t max_queued_requests;    /* waiting, 1 to 1000000; one more is refused with QUEUE_FULL. Default 1024 */
+    uint32_t max_step_tokens;        /* rows of one pass; longer prompts are cut into chunks. 32 to 8192. Default 256 */
+    int32_t log_level;               /* FTK_LOG_*: the most detailed that is reported. Default FTK_LOG_WARNING */
+    ftk_log_callback log;            /* NULL: none. Default NULL */
+    void *log_user_data;
+} ftk_engine_options;
+
+#define ftk_engine_options_init(options) ftk_engine_options_init_sized((options), (uint32_t)sizeof(*(options)))
+ftk_status ftk_engine_options_init_sized(ftk_engine_options *options, uint32_t struct_size);
+
+typedef struct ftk_memory_plan {
+    uint32_t struct_size;
+    uint32_t kv_block_tokens;        /* granularity of the KV cache */
+    uint64_t target_weights_bytes;
+    uint64_t draft_weights_bytes;    /* 0 without a draft model */
+    uint64_t kv_bytes_per_token;     /* target and draft together */
+    uint64_t kv_bytes_per_request;   /* for a full context */
+    uint64_t kv_budget_bytes;        /* what an engine with these options would reserve */
+    uint64_t scratch_bytes;          /* activations of the largest step */
+    uint64_t peak_bytes;             /* all of the above together, and what loading needs besides */
+} ftk_memory_plan;
+
+/* What an engine would need, from the headers of the files alone; nothing is loaded. `draft_path` and `options`
+ * may be NULL; options->draft_model is not used here. */
+ftk_status ftk_memory_plan_compute(const char *target_path, const char *draft_path, const ftk_engine_options *options,
+                                   ftk_memory_plan *plan);
+
+/* `options` may be NULL. The models stay alive as long as the engine does. A draft model is compared with the target
+ * by the texts of the tokens (padding at the end may differ): FTK_ERROR_VOCABULARY_MISMATCH names the first difference.
+ * Destroy with ftk_engine_destroy. */
+ftk_status ftk_engine_create(ftk_model *target, const ftk_engine_options *options, ftk_engine **engine);
+/* Stops the engine; live requests are cancelled and waiting events dropped. Event batches stay valid. NULL does
+ * nothing. Must not be called from the log callback. */
+void ftk_engine_destroy(ftk_engine *engine);
+
+/* One step: a pass of the target model for all running requests. FTK_OK when something was done, FTK_WOULD_BLOCK when
+ * there is nothing to do, FTK_ERROR_WRONG_STATE in background mode. */
+ftk_status ftk_engine_step(ftk_engine *engine);
+
+/* A file descriptor that is readable while events wait, for epoll, libuv and asyncio. It belongs to the engine: do not
+ * read, write or close it. */
+ftk_status ftk_engine_event_fd(ftk_engine *engine, int32_t *descriptor);
+
+typedef struct ftk_engine_stats {
+    uint32_t struct_size;
+    uint32_t running_requests;
+    uint32_t queued_requests;
+    uint32_t threads;
+    uint64_t submitted_requests;     /* since the engine was created, as all that follow */
+    uint64_t finished_requests;      /* for whatever reason */
+    uint64_t steps;
+    uint64_t target_passes;          /* forward passes of the target model */
+    uint64_t draft_passes;           /* forward passes of the draft model */
+    uint64_t prefill_tokens;
+    uint64_t emitted_tokens;
+    uint64_t num_drafts;             /* drafts that were verified */
+    uint64_t num_draft_tokens;
+    uint64_t num_accepted_tokens;    /* drafted tokens that were emitted */
+    uint64_t accepted_tokens_per_position[FTK_MAX_DRAFT_TOKENS];
+    uint64_t kv_blocks_total;
+    uint64_t kv_blocks_used;
+    uint64_t step_time_us;           /* time spent in steps */
+} ftk_engine_stats;
+
+/* A consistent snapshot. */
+ftk_status ftk_engine_get_stats(const ftk_engine *engine, ftk_engine_stats *stats);
+
+/* ------------------------------------------------------------------------------------------------------------
+ * Requests
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* What is absent where a number is optional. */
+#define FTK_UNSET (-1)
+#define FTK_SEED_UNSET UINT64_MAX
+
+/* Which log-probabilities are reported. */
+enum {
+    FTK_LOGPROBS_RAW = 0,            /* of the model's own distribution */
+    FTK_LOGPROBS_PROCESSED = 1       /* of the distribution that was sampled from */
+};
+
+#define FTK_SPECULATION_AUTO (-1)
+
+typedef struct ftk_logit_bias {
+    int32_t token;
+    float bias;                      /* added to the logit; -INFINITY forbids the token */
+} ftk_logit_bias;
+
+typedef struct ftk_request_options {
+    uint32_t struct_size;
+    int32_t max_tokens;              /* 0 only with prompt_logprobs; FTK_UNSET: until the context is full. Default FTK_UNSET */
+    /* The prompt: exactly one of text, tokens and messages. */
+    const char *prompt;              /* special tokens are parsed in it and BOS is added as the model asks */
+    size_t prompt_bytes;
+    const int32_t *prompt_tokens;    /* taken as they are */
+    size_t prompt_token_count;
+    const ftk_chat_message *messages;
+    size_t message_count;
+    const char *chat_template;       /* with messages only; see ftk_tokenizer_apply_chat_template. Default NULL */
+    /* The distribution: logit_bias, penalties, temperature, top_k, top_p and min_p are applied in this order. */
+    float temperature;               /* >= 0; below 1e-5 the likeliest token is taken (greedy). Default 1 */
+    int32_t top_k;                   /* keep the k likeliest; 0: all. Default 0 */
+    float top_p;                     /* keep the fewest whose probabilities reach top_p, in (0, 1]. Default 1 */
+    float min_p;                     /* keep those with at least min_p of the likeliest one's probability, in [0, 1]. Default 0 */
+    float repetition_penalty;        /* > 0: divides positive and multiplies negative logits of tokens seen. Default 1 */
+    float presence_penalty;          /* subtracted once from tokens in the output. Default 0 */
+    float frequency_penalty;         /* subtracted per occurrence in the output. Default 0 */
+    uint32_t ignore_eos;             /* 1: an end-of-generation token is a token like any other. Default 0 */
+    const ftk_logit_bias *logit_bias;
+    size_t logit_bias_count;
+    uint64_t seed;                   /* same seed, same text; FTK_SEED_UNSET: one is drawn and reported. Default FTK_SEED_UNSET */
+    /* Ends. */
+    const char *const *stop;         /* NUL-terminated texts; the output ends before the first occurrence */
+    size_t stop_count;
+    const int32_t *stop_tokens;      /* besides the model's own end-of-generation tokens; not part of the output */
+    size_t stop_token_count;
+    /* Log-probabilities. */
+    int32_t logprobs;                /* FTK_UNSET: none; 0: of the tokens; n: of the n likeliest too, at most 100. Default FTK_UNSET */
+    int32_t prompt_logprobs;         /* the same for the prompt. Default FTK_UNSET */
+    int32_t logprobs_kind;           /* FTK_LOGPROBS_*, of the output; the prompt's are raw. Default FTK_LOGPROBS_RAW */
+    int32_t speculation;             /* FTK_SPECULATION_AUTO: the engine's policy; 0: off; k: drafts of k tokens. Default AUTO */
+    void *user_data;                 /* handed back with every event; never touched */
+} ftk_request_options;
+
+#define ftk_request_options_init(options) ftk_request_options_init_sized((options), (uint32_t)sizeof(*(options)))
+ftk_status ftk_request_options_init_sized(ftk_request_options *options, uint32_t struct_size);
+
+/* Queues a request. `id` is never 0 and never used again. Errors: INVALID_ARGUMENT (naming the field), QUEUE_FULL,
+ * CONTEXT_TOO_LONG (the prompt leaves no room), OUT_OF_MEMORY (it could never fit into the KV budget). */
+ftk_status ftk_submit(ftk_engine *engine, const ftk_request_options *options, uint64_t *id);
+
+/* Ends a request within one step; its finish event has the reason FTK_FINISH_CANCELLED. NOT_FOUND once it has finished. */
+ftk_status ftk_cancel(ftk_engine *engine, uint64_t id);
+
+/* ------------------------------------------------------------------------------------------------------------
+ * Events
+ * --------------------------------------------------------------------------------------------------------- */
+
+enum {
+    FTK_EVENT_TOKENS = 1,            /* tokens, and text where a code point was completed */
+    FTK_EVENT_PROMPT_LOGPROBS = 2,   /* once, before the first token */
+    FTK_EVENT_FINISH = 3             /* the last event of its request */
+};
+
+enum {
+    FTK_FINISH_NONE = 0,
+    FTK_FINISH_LENGTH = 1,           /* max_tokens, or the context is full */
+    FTK_FINISH_STOP = 2,             /* an end-of-generation token, stop token or stop text */
+    FTK_FINISH_CANCELLED = 3,
+    FTK_FINISH_ERROR = 4             /* see error and error_text */
+};
+
+typedef struct ftk_request_stats {
+    uint32_t struct_size;
+    uint32_t prompt_tokens;
+    uint32_t completion_tokens;      /* emitted tokens */
+    uint32_t steps;                  /* passes of the target model that produced them */
+    uint32_t draft_tokens;           /* that were verified */
+    uint32_t accepted_tokens;        /* drafted tokens that were emitted */
+    uint64_t seed;                   /* that was used */
+    int64_t queue_us;                /* from submit until the request ran; FTK_UNSET if it never did */
+    int64_t ttft_us;                 /* from submit to the first token; FTK_UNSET without one */
+    int64_t tpot_us;                 /* (end - first token) / (tokens - 1); FTK_UNSET below two tokens */
+    int64_t total_us;                /* from submit to the finish */
+} ftk_request_stats;
+
+/* Arrays and texts live until the batch is freed. */
+typedef struct ftk_event {
+    uint32_t struct_size;            /* in: sizeof(ftk_event); out: the bytes that were filled */
+    int32_t kind;                    /* FTK_EVENT_* */
+    uint64_t request_id;
+    void *user_data;
+    const int32_t *tokens;           /* [token_count]: of the output, or the prompt's for FTK_EVENT_PROMPT_LOGPROBS */
+    size_t token_count;
+    const char *text;                /* [text_bytes], NUL-terminated besides; text that a stop text may hold back comes later */
+    size_t text_bytes;
+    /* For output tokens: of that token. For the prompt: entry i belongs to position i and is the log-probability of the
+     * token that follows, given tokens 0 to i; the last one is NAN. NULL where not asked for. */
+    const float *logprobs;           /* [token_count] */
+    const int32_t *top_tokens;       /* [token_count][top_count], likeliest first; FTK_NO_TOKEN pads */
+    const float *top_logprobs;       /* [token_count][top_count] */
+    size_t top_count;
+    /* FTK_EVENT_FINISH only. */
+    int32_t finish_reason;           /* FTK_FINISH_* */
+    ftk_status error;                /* FTK_OK unless the reason is FTK_FINISH_ERROR */
+    const char *error_text;          /* "" unless there is one */
+    const ftk_request_stats *stats;  /* NULL in other events */
+} ftk_event;
+
+/* Events in the order in which they happened, each delivered exactly once, whichever thread polls. */
+typedef struct ftk_event_batch ftk_event_batch;
+
+/* All waiting events. timeout_us: 0 returns at once, negative waits for ever; in manual mode poll never blocks.
+ * FTK_WOULD_BLOCK with a NULL batch when there was none in time. Free the batch with ftk_event_batch_free. */
+ftk_status ftk_poll(ftk_engine *engine, int64_t timeout_us, ftk_event_batch **batch);
+/* 0 for NULL. */
+size_t ftk_event_batch_count(const ftk_event_batch *batch);
+ftk_status ftk_event_batch_at(const ftk_event_batch *batch, size_t index, ftk_event *event);
+/* NULL does nothing. */
+void ftk_event_batch_free(ftk_event_batch *batch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* FORETOKEN_H */
