@@ -2,28 +2,55 @@
 // Foretoken: a C-ABI library for fast speculative text generation on CPUs.
 import PackageDescription
 
-let strict: [SwiftSetting] = [
+let swift6: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 /// Strict memory safety is on wherever raw memory is not the module's very subject.
-let safe: [SwiftSetting] = strict + [.strictMemorySafety()]
+let safe: [SwiftSetting] = swift6 + [.strictMemorySafety()]
 
 let package = Package(
     name: "foretoken",
-    products: [],
+    products: [
+        .library(name: "foretoken", type: .dynamic, targets: ["ForetokenABI"]),
+        .executable(name: "ftk", targets: ["ftk"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
     ],
     targets: [
         .systemLibrary(name: "CForetoken", path: "include"),
-        .target(name: "Kernels", swiftSettings: strict),
+        .systemLibrary(name: "CSystem"),
+        .target(name: "Kernels", swiftSettings: swift6),
         .target(name: "Formats", swiftSettings: safe),
-        .target(name: "TestSupport", dependencies: ["Formats"], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(name: "Model", dependencies: ["Kernels", "Formats"], swiftSettings: swift6),
+        .target(name: "Speculation", dependencies: ["Kernels", "Formats"], swiftSettings: safe),
+        .target(name: "Scheduling", swiftSettings: safe),
+        .target(
+            name: "Engine", dependencies: ["CSystem", "Kernels", "Formats", "Model", "Speculation", "Scheduling"],
+            swiftSettings: safe),
+        .target(
+            name: "ForetokenABI", dependencies: ["CForetoken", "Kernels", "Formats", "Model", "Speculation", "Engine"],
+            exclude: ["exports.map"], swiftSettings: swift6,
+            linkerSettings: [
+                // One self-contained file: no Swift runtime to install, no symbol but the API's.
+                .unsafeFlags([
+                    "-static-stdlib", "-use-ld=lld", "-Xlinker", "-soname=libforetoken.so.0", "-Xlinker", "--gc-sections",
+                    "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/ForetokenABI/exports.map",
+                ])
+            ]),
+        .executableTarget(
+            name: "ftk",
+            dependencies: [
+                "Kernels", "Formats", "Model", "Speculation", "Engine",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: safe),
+        .target(
+            name: "TestSupport", dependencies: ["Formats"], path: "Tests/TestSupport", swiftSettings: swift6),
         .testTarget(
             name: "FormatsTests", dependencies: ["Formats", "TestSupport"],
-            resources: [.copy("Fixtures")], swiftSettings: strict),
+            resources: [.copy("Fixtures")], swiftSettings: swift6),
     ]
 )

@@ -1,0 +1,107 @@
+import Formats
+import Model
+package import Speculation
+
+/// Drafts with a smaller model that shares the target's tokens. Its keys and values use the same block numbers as the
+/// target's, in a cache of its own. It catches up lazily: tokens that it missed go through it when it drafts again.
+package final class DraftModelDrafter: Drafter {
+    private let executor: any StepExecutor
+    private let maxRows: Int
+    private let contextTokens: Int
+    /// Ids from here on are the draft's padding; the target knows nothing of them.
+    private let targetVocabulary: Int
+    private let sampler = Sampler()
+    private var caches: [UInt64: Cache] = [:]
+    private var batch = RowBatch()
+    package private(set) var passes = 0
+
+    package init(executor: any StepExecutor, maxRows: Int, contextTokens: Int, targetVocabulary: Int) {
+        self.executor = executor
+        self.maxRows = maxRows
+        self.contextTokens = contextTokens
+        self.targetVocabulary = targetVocabulary
+    }
+
+    package func forget(_ id: UInt64) { caches[id] = nil }
+
+    /// What the draft's cache holds for a request: the first `count` of its tokens when it was last drafted for, which
+    /// were `committed` committed tokens and then the draft.
+    private struct Cache {
+        let committed: Int
+        let draft: [Int32]
+        let count: Int
+
+        /// How many of them still hold, up to the first that was drafted but not accepted. The latest token always goes
+        /// through the model again: its logits are needed.
+        func valid(for tokens: [Int32]) -> Int {
+            let accepted = zip(draft, tokens.dropFirst(committed)).prefix { $0 == $1 }.count
+            return min(count, committed + accepted, tokens.count - 1)
+        }
+    }
+
+    /// A request while it is drafted for.
+    private struct Progress {
+        let request: DraftRequest
+        var limit: Int
+        var history: TokenHistory
+        var draft: [Int32] = []
+        /// Tokens in the draft's cache, those of this draft included.
+        var cached: Int
+        var isDone: Bool { draft.count >= limit }
+        var missing: Int { request.tokens.count + draft.count - cached }
+
+        func token(_ position: Int) -> Int32 {
+            position < request.tokens.count ? request.tokens[position] : draft[position - request.tokens.count]
+        }
+    }
+
+    package func propose(_ requests: [DraftRequest]) throws -> [[Int32]] {
+        var progress = requests.map { request in
+            // The last drafted token is not run through the draft model, so the context may end with it.
+            let limit = max(0, min(request.limit, contextTokens - request.tokens.count + 1))
+            return Progress(
+                request: request, limit: limit, history: request.history,
+                cached: caches[request.id]?.valid(for: request.tokens) ?? 0)
+        }
+        while progress.contains(where: { !$0.isDone }) { try pass(&progress) }
+        for entry in progress {
+            caches[entry.request.id] = Cache(
+                committed: entry.request.tokens.count, draft: entry.draft, count: entry.cached)
+        }
+        return progress.map(\.draft)
+    }
+
+    /// One forward pass: the next chunk of missing tokens of every request, and a token where none is missing any more.
+    private func pass(_ progress: inout [Progress]) throws {
+        batch.removeAll()
+        var sampled: [(entry: Int, row: Int)] = []
+        for index in progress.indices where !progress[index].isDone && batch.count < maxRows {
+            let from = progress[index].cached
+            let rows = min(progress[index].missing, maxRows - batch.count)
+            let chunk = (from..<from + rows).map { progress[index].token($0) }
+            let first = batch.append(tokens: chunk, position: from, blocks: progress[index].request.blocks)
+            progress[index].cached += rows
+            if progress[index].missing == 0 { sampled.append((index, first + rows - 1)) }
+        }
+        try executor.forward(batch)
+        passes += 1
+        try executor.withLogits(rows: sampled.map(\.row)) { at, logits in
+            draw(&progress[sampled[at].entry], logits.extracting(first: min(logits.count, targetVocabulary)))
+        }
+    }
+
+    /// Adds the draft's own choice, under the noise that will decide the target's.
+    private func draw(_ entry: inout Progress, _ logits: Span<Float>) {
+        let request = entry.request
+        do {
+            let token = try sampler.choose(
+                logits: logits, parameters: request.parameters, processors: request.processors,
+                history: entry.history, noise: request.noise, position: request.tokens.count + entry.draft.count)
+            entry.draft.append(token)
+            if request.parameters.hasPenalties { entry.history.append(token) }
+        } catch {
+            // Logits that cannot be used end the draft, not the request: the target does not depend on them.
+            entry.limit = entry.draft.count
+        }
+    }
+}

@@ -1,0 +1,86 @@
+import Formats
+package import Kernels
+package import Model
+import Speculation
+
+/// How an engine is set up; checked by `validate`.
+package struct EngineOptions: Sendable {
+    package enum Policy: Int32, Sendable, CaseIterable {
+        case off = 0
+        case `static` = 1
+    }
+    package enum DrafterKind: Int32, Sendable, CaseIterable {
+        case auto = 0
+        case lookup = 1
+        case model = 2
+    }
+
+    package var policy = Policy.off
+    package var drafter = DrafterKind.auto
+    package var draftTokens = 4
+    package var draftModel: LanguageModel?
+    /// nil: after the model.
+    package var kvFormat: KVFormat?
+    package var runsInBackground = false
+    /// 0: `defaultKVTokens` or one full context, whichever is more.
+    package var kvBudgetBytes = 0
+    /// 0: the model's own.
+    package var contextTokens = 0
+    /// 0: as many as the process may use.
+    package var threads = 0
+    package var maxRunningRequests = 16
+    package var maxQueuedRequests = 1024
+    package var maxStepTokens = 256
+    package var log = EngineLog()
+
+    package init() {}
+
+    package static let defaultKVTokens = 16384
+    /// Rows whose logits are computed at once.
+    package static let logitRows = 64
+
+    package func validate() throws {
+        func check(_ holds: Bool, _ message: @autoclosure () -> String) throws {
+            if !holds { throw Failure.invalid(message()) }
+        }
+        let most = RequestOptions.mostDraftTokens
+        try check((1...most).contains(draftTokens), "draft_tokens is \(draftTokens); it must be from 1 to \(most)")
+        try check(kvBudgetBytes >= 0, "kv_budget_bytes is too large")
+        try check((0...512).contains(threads), "threads is \(threads); it must be from 0 (automatic) to 512")
+        try check(
+            (1...1024).contains(maxRunningRequests),
+            "max_running_requests is \(maxRunningRequests); it must be from 1 to 1024")
+        try check(
+            (1...1_000_000).contains(maxQueuedRequests),
+            "max_queued_requests is \(maxQueuedRequests); it must be from 1 to 1000000")
+        try check(
+            (32...8192).contains(maxStepTokens), "max_step_tokens is \(maxStepTokens); it must be from 32 to 8192")
+        try check(
+            maxRunningRequests <= maxStepTokens,
+            "max_running_requests is \(maxRunningRequests), but a step of max_step_tokens = \(maxStepTokens) has no row "
+                + "for each of them")
+        try check(
+            drafter != .model || draftModel != nil, "drafter is the draft model, but draft_model is not given")
+    }
+
+    var threadCount: Int { threads > 0 ? threads : availableProcessors() }
+}
+
+/// The log callback of an engine.
+package struct EngineLog: Sendable {
+    package enum Level: Int32, Sendable, Comparable {
+        case error = 0
+        case warning = 1
+        case info = 2
+        case debug = 3
+        package static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
+    }
+    package var level = Level.warning
+    package var sink: (@Sendable (Level, String) -> Void)?
+
+    package init() {}
+
+    func write(_ level: Level, _ message: @autoclosure () -> String) {
+        if let sink, level <= self.level { sink(level, message()) }
+    }
+}

@@ -1,0 +1,96 @@
+package import Formats
+
+/// What an engine tells its host, in the order in which it happened.
+package struct EngineEvent: Sendable {
+    package enum Kind: Int32, Sendable {
+        case tokens = 1
+        case promptLogprobs = 2
+        case finish = 3
+    }
+
+    package let kind: Kind
+    package let requestID: UInt64
+    package let userData: UInt
+    package var tokens: [Int32] = []
+    /// UTF-8.
+    package var text: [UInt8] = []
+    package var logprobs: TokenLogprobs?
+    package var finish: Finish?
+
+    package init(kind: Kind, requestID: UInt64, userData: UInt) {
+        self.kind = kind
+        self.requestID = requestID
+        self.userData = userData
+    }
+}
+
+package enum FinishReason: Int32, Sendable {
+    case length = 1
+    case stop = 2
+    case cancelled = 3
+    case error = 4
+
+    package var name: String { String(describing: self) }
+}
+
+package struct Finish: Sendable {
+    package let reason: FinishReason
+    package let failure: Failure?
+    package let statistics: RequestStatistics
+}
+
+/// Log-probabilities of consecutive tokens: of the tokens themselves, and of the likeliest ones at each place.
+package struct TokenLogprobs: Sendable {
+    package let topCount: Int
+    package private(set) var ofTokens: [Float] = []
+    /// [tokens, topCount], likeliest first; -1 pads.
+    package private(set) var topTokens: [Int32] = []
+    package private(set) var topLogprobs: [Float] = []
+
+    package init(topCount: Int) { self.topCount = topCount }
+
+    package mutating func append(_ logprob: Float, top: [(token: Int32, logprob: Float)]) {
+        ofTokens.append(logprob)
+        for index in 0..<topCount {
+            topTokens.append(index < top.count ? top[index].token : -1)
+            topLogprobs.append(index < top.count ? top[index].logprob : -.infinity)
+        }
+    }
+}
+
+/// Figures of one request. Times in microseconds; nil where there is no such moment.
+package struct RequestStatistics: Sendable {
+    package var promptTokens = 0
+    package var completionTokens = 0
+    /// Passes of the target that produced them.
+    package var steps = 0
+    package var draftTokens = 0
+    package var acceptedTokens = 0
+    package var seed: UInt64 = 0
+    package var queueTime: Int64?
+    package var timeToFirstToken: Int64?
+    package var timePerOutputToken: Int64?
+    package var totalTime: Int64 = 0
+}
+
+/// Figures of an engine since it was made; the first block is the present state.
+package struct EngineStatistics: Sendable {
+    package var runningRequests = 0
+    package var queuedRequests = 0
+    package var threads = 0
+    package var kvBlocksTotal = 0
+    package var kvBlocksUsed = 0
+
+    package var submittedRequests = 0
+    package var finishedRequests = 0
+    package var steps = 0
+    package var targetPasses = 0
+    package var draftPasses = 0
+    package var prefillTokens = 0
+    package var emittedTokens = 0
+    package var drafts = 0
+    package var draftTokens = 0
+    package var acceptedTokens = 0
+    package var acceptedPerPosition = [Int](repeating: 0, count: RequestOptions.mostDraftTokens)
+    package var stepTime: Int64 = 0
+}

@@ -1,0 +1,248 @@
+import CSystem
+import Formats
+import Glibc
+import Kernels
+package import Model
+import Scheduling
+import Speculation
+
+/// Runs the requests of one target model. Any thread may submit, cancel, poll and ask for statistics; steps are taken
+/// by the host or by a thread of the engine, one at a time.
+package final class InferenceEngine: @unchecked Sendable {
+    package let target: LanguageModel
+    package let options: EngineOptions
+    package let sizing: EngineSizing
+    /// Readable while events wait.
+    package let eventDescriptor: Int32
+
+    private let runner: StepRunner
+    private let stepLock = Lock()
+    private var thread: pthread_t?
+
+    /// Guards everything below.
+    private let state = Lock()
+    private var inbox: [Submission] = []
+    private var cancelled: Set<UInt64> = []
+    private var live: Set<UInt64> = []
+    private var queued = 0
+    private var nextID: UInt64 = 1
+    private var events: [EngineEvent] = []
+    private var statistics = EngineStatistics()
+    private var isBusy = false
+    private var isStopping = false
+
+    package init(target: LanguageModel, options: EngineOptions) throws {
+        let draft = options.draftModel
+        let sizing = try EngineSizing(
+            target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
+            options: options)
+        if let draft { try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer) }
+        self.target = target
+        self.options = options
+        self.sizing = sizing
+        let pool = ThreadPool(threads: sizing.threads)
+        func executor(_ model: LanguageModel) throws -> ModelExecutor {
+            let cache = try KVCache(
+                configuration: model.configuration, format: sizing.kvFormat, blocks: sizing.kvBlocks)
+            return ModelExecutor(
+                transformer: try Transformer(
+                    model: model, cache: cache, pool: pool, maxRows: options.maxStepTokens,
+                    maxLogitRows: EngineOptions.logitRows))
+        }
+        var drafter: any Drafter = PromptLookup()
+        if let draft, options.drafter != .lookup {
+            drafter = DraftModelDrafter(
+                executor: try executor(draft), maxRows: options.maxStepTokens,
+                contextTokens: draft.configuration.contextLength,
+                targetVocabulary: target.configuration.vocabularySize)
+        }
+        runner = StepRunner(
+            executor: try executor(target), drafter: drafter,
+            policy: FixedLengthPolicy(length: options.policy == .off ? 0 : options.draftTokens),
+            tokenizer: target.tokenizer, options: options, kvBlocks: sizing.kvBlocks)
+        eventDescriptor = system_eventfd()
+        guard eventDescriptor >= 0 else {
+            throw Failure(.io, "cannot make an event descriptor: \(systemErrorText(errno))")
+        }
+        statistics = runner.statistics
+        statistics.threads = pool.threads
+        if options.runsInBackground { try startBackgroundThread() }
+        options.log.write(
+            .info, "engine for \(target.path): \(pool.threads) threads, KV cache of \(sizing.kvBlocks) blocks")
+    }
+
+    deinit { close(eventDescriptor) }
+
+    // MARK: Requests
+
+    /// Queues a request; its id is never used again.
+    package func submit(_ request: RequestOptions) throws -> UInt64 {
+        let time = monotonicMicroseconds()
+        let vocabulary = target.configuration.vocabularySize
+        try request.validate(vocabularySize: vocabulary)
+        let prompt = try request.promptTokens(tokenizer: target.tokenizer, vocabularySize: vocabulary)
+        let limit = try tokenLimit(request, promptCount: prompt.count)
+        let seed = request.seed ?? randomSeed()
+        return try state.withLock {
+            guard queued < options.maxQueuedRequests else {
+                throw Failure(
+                    .queueFull, "\(queued) requests wait already, which is max_queued_requests; try again later")
+            }
+            let id = nextID
+            nextID += 1
+            inbox.append(
+                Submission(
+                    id: id, options: request, promptTokens: prompt, seed: seed, time: time, limit: limit))
+            live.insert(id)
+            queued += 1
+            statistics.submittedRequests += 1
+            state.wake()
+            return id
+        }
+    }
+
+    /// The length at which the sequence ends; fails where it could never run.
+    private func tokenLimit(_ request: RequestOptions, promptCount: Int) throws -> Int {
+        let context = sizing.contextTokens
+        let needed = promptCount + (request.maxTokens == 0 ? 0 : 1)
+        guard needed <= context else {
+            throw Failure(
+                .contextTooLong, "the prompt has \(promptCount) tokens, but the context is \(context) tokens long")
+        }
+        let room = sizing.kvBlocks * kvBlockTokens
+        // Beyond the context the sum may not even exist: max_tokens can be any positive number.
+        let wanted = request.maxTokens.map { min(context, promptCount + min($0, context)) }
+        guard max(needed, wanted ?? 0) <= room else {
+            throw Failure(
+                .outOfMemoryBudget,
+                "the request may grow to \(max(needed, wanted ?? 0)) tokens, but the KV budget holds \(room); "
+                    + "lower max_tokens or raise kv_budget_bytes")
+        }
+        return wanted ?? min(context, room)
+    }
+
+    /// Ends a request within one step.
+    package func cancel(_ id: UInt64) throws {
+        try state.withLock {
+            guard live.contains(id) else {
+                throw Failure(.notFound, "request \(id) is not known, or has finished already")
+            }
+            cancelled.insert(id)
+            state.wake()
+        }
+    }
+
+    // MARK: Steps
+
+    /// One step on this thread; false when there was nothing to do.
+    package func step() throws -> Bool {
+        guard !options.runsInBackground else {
+            throw Failure(.wrongState, "the engine steps by itself: it was created with run_mode background")
+        }
+        return runStep()
+    }
+
+    private func runStep() -> Bool {
+        stepLock.withLock {
+            let (arrived, ended) = state.withLock {
+                defer {
+                    inbox = []
+                    cancelled = []
+                }
+                return (inbox, cancelled)
+            }
+            runner.add(arrived)
+            var happened = runner.cancel(ended)
+            let worked = !runner.isIdle
+            happened += runner.step()
+            publish(happened)
+            return worked || !happened.isEmpty
+        }
+    }
+
+    private func publish(_ happened: [EngineEvent]) {
+        state.withLock {
+            if events.isEmpty, !happened.isEmpty { signal() }
+            events += happened
+            for event in happened where event.kind == .finish { live.remove(event.requestID) }
+            var fresh = runner.statistics
+            fresh.submittedRequests = statistics.submittedRequests
+            fresh.threads = statistics.threads
+            statistics = fresh
+            queued = fresh.queuedRequests + inbox.count
+            isBusy = !runner.isIdle
+            state.wake()
+        }
+    }
+
+    private func signal() {
+        var one: UInt64 = 1
+        // A full counter would only mean that it is readable already.
+        _ = unsafe write(eventDescriptor, &one, 8)
+    }
+
+    // MARK: Events
+
+    /// All waiting events; waits up to `timeout` microseconds for one, for ever when nil. Empty when there was none.
+    package func poll(timeout: Int64?) -> [EngineEvent] {
+        let waits = options.runsInBackground
+        let now = monotonicMicroseconds()
+        let deadline = timeout.map { $0 > Int64.max - now ? Int64.max : now + $0 }
+        return state.withLock {
+            while events.isEmpty, waits, !isStopping {
+                guard let deadline else {
+                    state.wait()
+                    continue
+                }
+                guard deadline > now, state.wait(until: deadline) else { break }
+            }
+            if events.isEmpty { return [] }
+            defer { events = [] }
+            var count: UInt64 = 0
+            _ = unsafe read(eventDescriptor, &count, 8)
+            return events
+        }
+    }
+
+    package func snapshot() -> EngineStatistics {
+        state.withLock {
+            var result = statistics
+            result.queuedRequests = queued
+            return result
+        }
+    }
+
+    // MARK: The background thread
+
+    private func startBackgroundThread() throws {
+        thread = startThread { [unowned self] in runUntilStopped() }
+        guard thread != nil else { throw Failure(.outOfMemoryBudget, "the system refused to start a thread") }
+    }
+
+    private func runUntilStopped() {
+        while true {
+            let goesOn = state.withLock {
+                while !isStopping, !isBusy, inbox.isEmpty, cancelled.isEmpty { state.wait() }
+                return !isStopping
+            }
+            guard goesOn else { return }
+            _ = runStep()
+        }
+    }
+
+    /// Ends the background thread; live requests go with the engine. To be called once, before the last release.
+    package func stop() {
+        state.withLock {
+            isStopping = true
+            state.wake()
+        }
+        if let thread { pthread_join(thread, nil) }
+        thread = nil
+    }
+}
+
+private func randomSeed() -> UInt64 {
+    var generator = SystemRandomNumberGenerator()
+    // The largest value is the API's mark for "none".
+    return UInt64.random(in: 0..<UInt64.max, using: &generator)
+}

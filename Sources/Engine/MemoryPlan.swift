@@ -1,0 +1,81 @@
+package import Formats
+package import Kernels
+import Model
+
+/// The sizes that follow from models and options, in one place for the engine and for the plan.
+package struct EngineSizing: Sendable {
+    package let kvFormat: KVFormat
+    package let contextTokens: Int
+    package let kvBytesPerToken: Int
+    package let kvBlocks: Int
+    package let threads: Int
+    package let scratchBytes: Int
+
+    package init(
+        target: ModelConfiguration, targetKV: KVFormat, draft: ModelConfiguration?, options: EngineOptions
+    ) throws {
+        try options.validate()
+        threads = options.threadCount
+        let own = target.contextLength
+        guard options.contextTokens <= own else {
+            throw Failure.invalid(
+                "context_tokens is \(options.contextTokens), but the model was made for \(own); 0 takes that")
+        }
+        contextTokens = options.contextTokens > 0 ? options.contextTokens : own
+        let format = options.kvFormat ?? targetKV
+        kvFormat = format
+        let draftKV = try draft.map { try KVCache.bytesPerToken($0, format) } ?? 0
+        kvBytesPerToken = try KVCache.bytesPerToken(target, format) + draftKV
+        if options.kvBudgetBytes > 0 {
+            kvBlocks = options.kvBudgetBytes / kvBytesPerToken / kvBlockTokens
+        } else {
+            kvBlocks = (max(EngineOptions.defaultKVTokens, contextTokens) + kvBlockTokens - 1) / kvBlockTokens
+        }
+        guard kvBlocks > 0, kvBlocks <= Int(Int32.max) / kvBlockTokens else {
+            throw Failure(
+                .outOfMemoryBudget,
+                "kv_budget_bytes is \(options.kvBudgetBytes), but one block of \(kvBlockTokens) tokens takes "
+                    + "\(kvBytesPerToken * kvBlockTokens) bytes")
+        }
+        var scratch = 0
+        for shape in [target, draft].compactMap({ $0 }) {
+            guard
+                let layout = ScratchLayout(
+                    shape, rows: options.maxStepTokens, logitRows: EngineOptions.logitRows, threads: threads)
+            else { throw Failure(.outOfMemoryBudget, "the activations of a step exceed the address space") }
+            scratch += layout.byteCount
+        }
+        scratchBytes = scratch
+    }
+
+    package static func blocks(forTokens tokens: Int) -> Int { (tokens + kvBlockTokens - 1) / kvBlockTokens }
+}
+
+/// What an engine would need, from the headers of files alone.
+package struct MemoryPlan: Sendable {
+    package let targetWeightsBytes: Int
+    package let draftWeightsBytes: Int
+    package let kvBlockTokens: Int
+    package let kvBytesPerToken: Int
+    package let kvBytesPerRequest: Int
+    package let kvBudgetBytes: Int
+    package let scratchBytes: Int
+    package let peakBytes: Int
+
+    package init(targetPath: String, draftPath: String?, options: EngineOptions) throws {
+        let target = try ModelRequirements(path: targetPath)
+        let draft = try draftPath.map { try ModelRequirements(path: $0) }
+        let sizing = try EngineSizing(
+            target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
+            options: options)
+        targetWeightsBytes = target.weightsBytes
+        draftWeightsBytes = draft?.weightsBytes ?? 0
+        kvBlockTokens = Kernels.kvBlockTokens
+        kvBytesPerToken = sizing.kvBytesPerToken
+        kvBytesPerRequest =
+            EngineSizing.blocks(forTokens: sizing.contextTokens) * Kernels.kvBlockTokens * kvBytesPerToken
+        kvBudgetBytes = sizing.kvBlocks * Kernels.kvBlockTokens * kvBytesPerToken
+        scratchBytes = sizing.scratchBytes
+        peakBytes = targetWeightsBytes + draftWeightsBytes + kvBudgetBytes + scratchBytes
+    }
+}

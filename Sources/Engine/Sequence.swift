@@ -1,0 +1,77 @@
+import Formats
+import Model
+import Speculation
+
+/// A request as it runs. Committed tokens are the truth; everything else follows from them.
+struct ActiveSequence {
+    let id: UInt64
+    let options: RequestOptions
+    let processors: [any LogitProcessor]
+    let noise: GumbelNoise
+    /// Prompt, then output.
+    private(set) var tokens: [Int32]
+    let promptCount: Int
+    /// The sequence ends when it has this many tokens.
+    let limit: Int
+    /// Tokens whose keys and values are in the target's cache.
+    var computed = 0
+    var blocks: [Int32] = []
+    /// The finish event was made; the sequence goes with the step.
+    var isEnded = false
+    private(set) var history: TokenHistory
+    var text: TextStream
+    var promptLogprobs: TokenLogprobs?
+    var statistics = RequestStatistics()
+    let submitted: Int64
+    private var firstToken: Int64?
+
+    init(submission: Submission, tokenizer: Tokenizer, limit: Int) {
+        id = submission.id
+        options = submission.options
+        processors = submission.options.sampling.processors
+        noise = GumbelNoise(seed: submission.seed)
+        tokens = submission.promptTokens
+        promptCount = submission.promptTokens.count
+        self.limit = limit
+        history = TokenHistory(prompt: submission.options.sampling.hasPenalties ? submission.promptTokens : [])
+        let startsText = submission.promptTokens.allSatisfy { tokenizer.isControl($0) }
+        text = TextStream(
+            decoder: StreamDecoder(tokenizer, continuesText: !startsText), stops: submission.options.stopTexts)
+        promptLogprobs = submission.options.promptLogprobs.map { TokenLogprobs(topCount: $0) }
+        submitted = submission.time
+        statistics.promptTokens = promptCount
+        statistics.seed = submission.seed
+    }
+
+    var outputCount: Int { tokens.count - promptCount }
+
+    /// The most drafted tokens that can be of use: the target adds one of its own.
+    var draftRoom: Int { max(0, limit - tokens.count - 1) }
+
+    mutating func append(_ token: Int32, at time: Int64) {
+        tokens.append(token)
+        if options.sampling.hasPenalties { history.append(token) }
+        if firstToken == nil { firstToken = time }
+    }
+
+    /// The figures at the end of the request.
+    func finalStatistics(at time: Int64) -> RequestStatistics {
+        var result = statistics
+        result.completionTokens = outputCount
+        result.totalTime = time - submitted
+        result.timeToFirstToken = firstToken.map { $0 - submitted }
+        if let firstToken, outputCount > 1 { result.timePerOutputToken = (time - firstToken) / Int64(outputCount - 1) }
+        return result
+    }
+}
+
+/// A request that was accepted and waits to run.
+struct Submission: Sendable {
+    let id: UInt64
+    let options: RequestOptions
+    let promptTokens: [Int32]
+    let seed: UInt64
+    let time: Int64
+    /// Tokens after which the sequence ends.
+    let limit: Int
+}

@@ -1,0 +1,82 @@
+import Formats
+import Scheduling
+import Speculation
+
+/// What one request has to say after a step.
+struct StepOutput {
+    var tokens: [Int32] = []
+    var text: [UInt8] = []
+    var logprobs: TokenLogprobs?
+    var ending: (FinishReason, Failure?)?
+
+    init(sequence: ActiveSequence) { logprobs = sequence.options.logprobs.map { TokenLogprobs(topCount: $0) } }
+
+    var isEmpty: Bool { tokens.isEmpty && text.isEmpty }
+
+    func event(_ sequence: ActiveSequence) -> EngineEvent {
+        var event = EngineEvent(kind: .tokens, requestID: sequence.id, userData: sequence.options.userData)
+        event.tokens = tokens
+        event.text = text
+        event.logprobs = logprobs
+        return event
+    }
+
+    /// Adds the log-probabilities at the place of `token`; `sequence` does not hold it yet.
+    mutating func addLogprobs(
+        of token: Int32, top count: Int, _ sequence: ActiveSequence, _ sampler: Sampler, _ logits: Span<Float>
+    ) throws {
+        switch sequence.options.logprobsKind {
+        case .raw:
+            let raw = try RawLogProbabilities(logits)
+            logprobs?.append(raw.of(token, logits), top: raw.top(count, logits))
+        case .processed:
+            let left = try sampler.finalDistribution(
+                logits: logits, parameters: sequence.options.sampling, processors: sequence.processors,
+                history: sequence.history)
+            let own = left.first { $0.token == token }?.value ?? -.infinity
+            let ranked = left.sorted { $0.value != $1.value ? $0.value > $1.value : $0.token < $1.token }
+            logprobs?.append(Float(own), top: ranked.prefix(count).map { ($0.token, Float($0.value)) })
+        }
+    }
+}
+
+extension ActiveSequence {
+    var snapshot: RequestSnapshot {
+        RequestSnapshot(
+            id: id, committed: tokens.count, computed: computed, draftRoom: draftRoom,
+            requestedDraft: options.draftTokens)
+    }
+
+    func draftRequest(limit: Int) -> DraftRequest {
+        DraftRequest(
+            id: id, tokens: tokens, limit: limit, blocks: blocks, parameters: options.sampling,
+            processors: processors, history: history, noise: noise)
+    }
+
+    func ends(with token: Int32, endOfGeneration: [Int32]) -> Bool {
+        options.stopTokens.contains(token) || (!options.ignoresEndOfGeneration && endOfGeneration.contains(token))
+    }
+
+    /// Records what the model expects after prompt position `position`, and how it rates what follows there.
+    mutating func reportPrompt(_ position: Int, _ logits: Span<Float>) throws {
+        guard let count = options.promptLogprobs else { return }
+        let raw = try RawLogProbabilities(logits)
+        let next = position + 1 < promptCount ? raw.of(tokens[position + 1], logits) : .nan
+        promptLogprobs?.append(next, top: raw.top(count, logits))
+    }
+
+    func promptEvent(_ logprobs: TokenLogprobs) -> EngineEvent {
+        var event = EngineEvent(kind: .promptLogprobs, requestID: id, userData: options.userData)
+        event.tokens = Array(tokens[..<promptCount])
+        event.logprobs = logprobs
+        return event
+    }
+
+    /// Brings the lengths in line with the committed tokens after a step.
+    mutating func commit(_ entry: StepPlan.Entry, draft: Int, accepted: Int) {
+        computed = min(computed + entry.rows + accepted, tokens.count - (entry.samples ? 1 : 0))
+        if entry.samples { statistics.steps += 1 }
+        statistics.draftTokens += draft
+        statistics.acceptedTokens += accepted
+    }
+}

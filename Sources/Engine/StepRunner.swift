@@ -1,0 +1,297 @@
+import Formats
+import Kernels
+import Model
+import Scheduling
+import Speculation
+
+/// The loop's body: plan, draft, execute, verify, commit. Owned by one thread at a time.
+final class StepRunner {
+    private let executor: any StepExecutor
+    private let drafter: (any Drafter)?
+    private let policy: any DraftPolicy
+    private let tokenizer: Tokenizer
+    private let options: EngineOptions
+    private let sampler = Sampler()
+    private var allocator: BlockAllocator
+    private var waiting: [Submission] = []
+    private var running: [ActiveSequence] = []
+    private var batch = RowBatch()
+    private(set) var statistics = EngineStatistics()
+
+    init(
+        executor: any StepExecutor, drafter: (any Drafter)?, policy: any DraftPolicy, tokenizer: Tokenizer,
+        options: EngineOptions, kvBlocks: Int
+    ) {
+        self.executor = executor
+        self.drafter = drafter
+        self.policy = policy
+        self.tokenizer = tokenizer
+        self.options = options
+        allocator = BlockAllocator(total: kvBlocks)
+        statistics.kvBlocksTotal = kvBlocks
+    }
+
+    var isIdle: Bool { waiting.isEmpty && running.isEmpty }
+
+    func add(_ submissions: [Submission]) { waiting.append(contentsOf: submissions) }
+
+    /// Ends requests that the host cancelled.
+    func cancel(_ ids: Set<UInt64>) -> [EngineEvent] {
+        if ids.isEmpty { return [] }
+        var events: [EngineEvent] = []
+        let now = monotonicMicroseconds()
+        for submission in waiting where ids.contains(submission.id) {
+            let sequence = ActiveSequence(submission: submission, tokenizer: tokenizer, limit: submission.limit)
+            events.append(finishEvent(sequence, .cancelled, nil, now))
+        }
+        waiting.removeAll { ids.contains($0.id) }
+        for index in running.indices where ids.contains(running[index].id) {
+            events += end(&running[index], .cancelled, nil, now)
+        }
+        retire(ids)
+        return events
+    }
+
+    /// One step; what happened, in order.
+    func step() -> [EngineEvent] {
+        let start = monotonicMicroseconds()
+        admit(now: start)
+        guard !running.isEmpty else { return [] }
+        let plan = planStep(requests: running.map(\.snapshot), policy: policy, maxRows: options.maxStepTokens)
+        let work = layOut(plan, drafts: draft(plan))
+        let events: [EngineEvent]
+        do {
+            try executor.forward(batch)
+            statistics.targetPasses += 1
+            events = try verifyAndCommit(work)
+        } catch {
+            events = failAll(error)
+        }
+        statistics.steps += 1
+        statistics.stepTime += monotonicMicroseconds() - start
+        updateGauges()
+        return events
+    }
+
+    // MARK: Admission
+
+    /// Lets requests in by order of arrival, each with blocks for the longest it can become: it will never want more.
+    private func admit(now: Int64) {
+        var admitted = 0
+        while admitted < waiting.count, running.count < options.maxRunningRequests {
+            let submission = waiting[admitted]
+            guard let blocks = allocator.allocate(EngineSizing.blocks(forTokens: submission.limit)) else { break }
+            var sequence = ActiveSequence(submission: submission, tokenizer: tokenizer, limit: submission.limit)
+            sequence.blocks = blocks
+            sequence.statistics.queueTime = now - submission.time
+            running.append(sequence)
+            admitted += 1
+        }
+        waiting.removeFirst(admitted)
+        updateGauges()
+    }
+
+    private func updateGauges() {
+        statistics.runningRequests = running.count
+        statistics.queuedRequests = waiting.count
+        statistics.kvBlocksUsed = allocator.used
+        statistics.draftPasses = drafter?.passes ?? 0
+    }
+
+    // MARK: Drafting
+
+    private func index(of id: UInt64) -> Int? { running.firstIndex { $0.id == id } }
+
+    /// The drafts of the step, by request.
+    private func draft(_ plan: StepPlan) -> [UInt64: [Int32]] {
+        guard let drafter else { return [:] }
+        let requests = plan.entries.filter { $0.draftLimit > 0 }.compactMap { entry in
+            index(of: entry.id).map { running[$0].draftRequest(limit: entry.draftLimit) }
+        }
+        guard !requests.isEmpty else { return [:] }
+        do {
+            let drafts = try drafter.propose(requests)
+            return Dictionary(zip(requests.map(\.id), drafts)) { first, _ in first }
+        } catch {
+            options.log.write(.warning, "drafting failed, this step goes on without: \(error)")
+            return [:]
+        }
+    }
+
+    // MARK: Execution
+
+    /// What one request does in the step.
+    private struct Work {
+        let index: Int
+        let entry: StepPlan.Entry
+        /// The first row of the batch that is the request's.
+        let firstRow: Int
+        var verification: Verification
+    }
+
+    /// A row whose logits are wanted.
+    private struct Probe {
+        let work: Int
+        let row: Int
+        /// The prompt position whose successors are reported, if any.
+        let promptPosition: Int?
+        let samples: Bool
+    }
+
+    private func layOut(_ plan: StepPlan, drafts: [UInt64: [Int32]]) -> [Work] {
+        batch.removeAll()
+        return plan.entries.compactMap { entry in
+            guard let index = index(of: entry.id) else { return nil }
+            let sequence = running[index]
+            let draft = drafts[entry.id] ?? []
+            let chunk = sequence.tokens[sequence.computed..<sequence.computed + entry.rows] + draft
+            let first = batch.append(tokens: chunk, position: sequence.computed, blocks: sequence.blocks)
+            return Work(index: index, entry: entry, firstRow: first, verification: Verification(draft: draft))
+        }
+    }
+
+    private func probes(_ work: [Work]) -> [Probe] {
+        var probes: [Probe] = []
+        for (at, item) in work.enumerated() {
+            let sequence = running[item.index]
+            for offset in 0..<item.entry.rows + item.verification.draft.count {
+                let position = sequence.computed + offset
+                let prompt = sequence.promptLogprobs != nil && position < sequence.promptCount ? position : nil
+                let samples = item.entry.samples && offset >= item.entry.rows - 1
+                guard prompt != nil || samples else { continue }
+                probes.append(Probe(work: at, row: item.firstRow + offset, promptPosition: prompt, samples: samples))
+            }
+        }
+        return probes
+    }
+
+    private func verifyAndCommit(_ planned: [Work]) throws -> [EngineEvent] {
+        var work = planned
+        var output = planned.map { StepOutput(sequence: running[$0.index]) }
+        let probes = probes(work)
+        try executor.withLogits(rows: probes.map(\.row)) { at, logits in
+            let probe = probes[at]
+            let index = work[probe.work].index
+            guard output[probe.work].ending == nil else { return }
+            do {
+                if let position = probe.promptPosition {
+                    try running[index].reportPrompt(position, logits)
+                }
+                guard probe.samples, work[probe.work].verification.isOpen else { return }
+                try choose(&work[probe.work].verification, &output[probe.work], index, logits)
+            } catch let failure as Failure {
+                output[probe.work].ending = (.error, failure)
+            }
+        }
+        return zip(work, output).flatMap { commit($0, $1) } + sweep()
+    }
+
+    /// The target's token in the next open row.
+    private func choose(
+        _ verification: inout Verification, _ output: inout StepOutput, _ index: Int, _ logits: Span<Float>
+    ) throws {
+        if running[index].tokens.count >= running[index].limit {
+            verification.close()
+            output.ending = (.length, nil)
+            return
+        }
+        let sequence = running[index]
+        let token = try sampler.choose(
+            logits: logits, parameters: sequence.options.sampling, processors: sequence.processors,
+            history: sequence.history, noise: sequence.noise, position: sequence.tokens.count)
+        if sequence.ends(with: token, endOfGeneration: tokenizer.endOfGeneration) {
+            verification.close()
+            output.ending = (.stop, nil)
+            return
+        }
+        if let count = sequence.options.logprobs {
+            try output.addLogprobs(of: token, top: count, sequence, sampler, logits)
+        }
+        verification.take(token)
+        running[index].append(token, at: monotonicMicroseconds())
+        output.tokens.append(token)
+        output.text += running[index].text.push(token)
+        if running[index].text.isStopped {
+            output.ending = (.stop, nil)
+        } else if running[index].tokens.count >= running[index].limit {
+            output.ending = (.length, nil)
+        }
+        if output.ending != nil { verification.close() }
+    }
+
+    // MARK: Commit
+
+    private func commit(_ work: Work, _ output: StepOutput) -> [EngineEvent] {
+        let accepted = work.verification.accepted
+        running[work.index].commit(work.entry, draft: work.verification.draft.count, accepted: accepted)
+        account(work, output)
+        var events: [EngineEvent] = []
+        let sequence = running[work.index]
+        if work.entry.samples, let logprobs = sequence.promptLogprobs, output.ending?.1 == nil {
+            events.append(sequence.promptEvent(logprobs))
+            running[work.index].promptLogprobs = nil
+        }
+        guard let (reason, failure) = output.ending else {
+            return output.isEmpty ? events : events + [output.event(sequence)]
+        }
+        var last = output
+        if reason != .error { last.text += running[work.index].text.finish() }
+        if !last.isEmpty { events.append(last.event(sequence)) }
+        return events + end(&running[work.index], reason, failure, monotonicMicroseconds())
+    }
+
+    private func account(_ work: Work, _ output: StepOutput) {
+        statistics.emittedTokens += output.tokens.count
+        if !work.entry.samples || work.entry.rows > 1 { statistics.prefillTokens += work.entry.rows }
+        let drafted = work.verification.draft.count
+        guard drafted > 0 else { return }
+        statistics.drafts += 1
+        statistics.draftTokens += drafted
+        statistics.acceptedTokens += work.verification.accepted
+        for position in 0..<work.verification.accepted { statistics.acceptedPerPosition[position] += 1 }
+    }
+
+    private func finishEvent(
+        _ sequence: ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
+    ) -> EngineEvent {
+        var event = EngineEvent(kind: .finish, requestID: sequence.id, userData: sequence.options.userData)
+        event.finish = Finish(reason: reason, failure: failure, statistics: sequence.finalStatistics(at: now))
+        statistics.finishedRequests += 1
+        return event
+    }
+
+    /// Marks a sequence as ended and gives its blocks back; `retire` or `sweep` removes it.
+    private func end(
+        _ sequence: inout ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
+    ) -> [EngineEvent] {
+        allocator.release(sequence.blocks)
+        sequence.blocks = []
+        sequence.isEnded = true
+        drafter?.forget(sequence.id)
+        var events: [EngineEvent] = []
+        if reason == .cancelled {
+            var tail = StepOutput(sequence: sequence)
+            tail.text = sequence.text.finish()
+            if !tail.isEmpty { events.append(tail.event(sequence)) }
+        }
+        return events + [finishEvent(sequence, reason, failure, now)]
+    }
+
+    private func sweep() -> [EngineEvent] {
+        running.removeAll(where: \.isEnded)
+        return []
+    }
+
+    private func retire(_ ids: Set<UInt64>) {
+        _ = sweep()
+        updateGauges()
+    }
+
+    private func failAll(_ error: any Error) -> [EngineEvent] {
+        let failure = error as? Failure ?? Failure(.internalError, "the executor failed: \(error)")
+        options.log.write(.error, "a step failed: \(failure.message)")
+        let now = monotonicMicroseconds()
+        let events = running.indices.flatMap { end(&running[$0], .error, failure, now) }
+        return events + sweep()
+    }
+}

@@ -1,0 +1,117 @@
+// Attention of single rows over a paged KV cache.
+
+/// Tokens in a block of the KV cache, and positions between two rescalings of the online softmax.
+package let kvBlockTokens = 32
+
+/// One layer of the cache: keys and values as [block, token in block, kv head, headDimension].
+package struct KVLayer: @unchecked Sendable {
+    package let keys: UnsafeMutableRawPointer
+    package let values: UnsafeMutableRawPointer
+    package let format: KVFormat
+    package let headBytes: Int
+    package let tokenBytes: Int
+
+    package init(
+        keys: UnsafeMutableRawPointer, values: UnsafeMutableRawPointer, format: KVFormat, headBytes: Int,
+        tokenBytes: Int
+    ) {
+        self.keys = keys
+        self.values = values
+        self.format = format
+        self.headBytes = headBytes
+        self.tokenBytes = tokenBytes
+    }
+}
+
+package struct AttentionShape: Sendable {
+    package let heads: Int
+    package let kvHeads: Int
+    package let headDimension: Int
+    package let scale: Float
+    /// The row sees this many latest positions, itself included; `Int.max` for all.
+    package let window: Int
+
+    package init(heads: Int, kvHeads: Int, headDimension: Int, scale: Float, window: Int) {
+        self.heads = heads
+        self.kvHeads = kvHeads
+        self.headDimension = headDimension
+        self.scale = scale
+        self.window = window
+    }
+
+    /// Floats of scratch that `attend` needs.
+    package var scratch: Int { headDimension + heads / kvHeads * (kvBlockTokens + 2) }
+}
+
+/// The attention of one row at `position` and one kv head, for all query heads that share it.
+/// query and output: [heads, headDimension] of the row. `blocks` maps position / kvBlockTokens to a block.
+///
+/// Online softmax (Milakov and Gimelshein, arXiv 1805.02867) that rescales at multiples of kvBlockTokens of the
+/// absolute position: the bits depend on the row's own past only.
+package func attend(
+    query: UnsafePointer<Float>, position: Int, kvHead: Int, layer: KVLayer, blocks: UnsafePointer<Int32>,
+    shape: AttentionShape, scratch: UnsafeMutablePointer<Float>, output: UnsafeMutablePointer<Float>
+) {
+    let group = shape.heads / shape.kvHeads
+    let size = shape.headDimension
+    let vector = scratch
+    let scores = scratch + size  // [group, kvBlockTokens]
+    let maxima = scores + group * kvBlockTokens
+    let sums = maxima + group
+    let queries = query + kvHead * group * size
+    let result = output + kvHead * group * size
+    result.update(repeating: 0, count: group * size)
+    maxima.update(repeating: -.infinity, count: group)
+    sums.update(repeating: 0, count: group)
+
+    let first = shape.window > position ? 0 : position + 1 - shape.window
+    var start = first
+    while start <= position {
+        let index = start / kvBlockTokens
+        let end = min((index + 1) * kvBlockTokens, position + 1)
+        let base =
+            (Int(blocks[index]) * kvBlockTokens - index * kvBlockTokens) * layer.tokenBytes + kvHead * layer.headBytes
+        for at in start..<end {
+            loadKV(layer.keys + base + at * layer.tokenBytes, count: size, as: layer.format, into: vector)
+            for head in 0..<group {
+                scores[head * kvBlockTokens + at - start] = dot(queries + head * size, vector, size) * shape.scale
+            }
+        }
+        for head in 0..<group {
+            rescale(
+                scores + head * kvBlockTokens, end - start, &maxima[head], &sums[head], result + head * size, size)
+        }
+        for at in start..<end {
+            loadKV(layer.values + base + at * layer.tokenBytes, count: size, as: layer.format, into: vector)
+            for head in 0..<group {
+                let weight = scores[head * kvBlockTokens + at - start]
+                let to = result + head * size
+                for element in 0..<size { to[element] += weight * vector[element] }
+            }
+        }
+        start = end
+    }
+    for head in 0..<group {
+        let inverse = 1 / sums[head]
+        for element in 0..<size { result[head * size + element] *= inverse }
+    }
+}
+
+/// Turns scores into weights relative to the new maximum, and brings what was summed so far to the same scale.
+@inline(__always)
+private func rescale(
+    _ scores: UnsafeMutablePointer<Float>, _ count: Int, _ maximum: inout Float, _ sum: inout Float,
+    _ result: UnsafeMutablePointer<Float>, _ size: Int
+) {
+    var largest = maximum
+    for index in 0..<count { largest = max(largest, scores[index]) }
+    // Without this, -infinity - -infinity would make NaN of what has no weight at all.
+    let reference = largest == -.infinity ? 0 : largest
+    let factor = exponential(maximum - reference)
+    maximum = largest
+    for index in 0..<count { scores[index] -= reference }
+    exponentials(scores, count: count, into: scores)
+    sum *= factor
+    for index in 0..<count { sum += scores[index] }
+    for element in 0..<size { result[element] *= factor }
+}

@@ -1,0 +1,74 @@
+// The small steps between the products. All work on one row at a time.
+
+/// target[i] = source[i] / rms(source) · gain[i], rms = √(mean of squares + epsilon). [count]; in place allowed.
+package func rmsNorm(
+    _ source: UnsafePointer<Float>, gain: UnsafePointer<Float>, count: Int, epsilon: Float,
+    into target: UnsafeMutablePointer<Float>
+) {
+    let scale = 1 / (dot(source, source, count) / Float(count) + epsilon).squareRoot()
+    for index in 0..<count { target[index] = source[index] * scale * gain[index] }
+}
+
+/// target[i] += addend[i].
+package func add(_ addend: UnsafePointer<Float>, count: Int, to target: UnsafeMutablePointer<Float>) {
+    for index in 0..<count { target[index] += addend[index] }
+}
+
+/// gate[i] = silu(gate[i])·up[i], silu(x) = x / (1 + e^-x).
+package func swiGLU(_ gate: UnsafeMutablePointer<Float>, _ up: UnsafePointer<Float>, count: Int) {
+    var index = 0
+    while index + 8 <= count {
+        let g = load8(gate + index)
+        store8(g / (exponential(-g) + 1) * load8(up + index), gate + index)
+        index += 8
+    }
+    while index < count {
+        let g = gate[index]
+        gate[index] = g / (exponential(-g) + 1) * up[index]
+        index += 1
+    }
+}
+
+/// How a head's elements pair up for rotation.
+package enum RotaryPairing: Sendable {
+    /// (0, 1), (2, 3), …: the `llama` architecture in GGUF files.
+    case adjacent
+    /// (0, n/2), (1, n/2 + 1), …: Hugging Face checkpoints, and the other architectures in GGUF files.
+    case halves
+}
+
+/// Rotates `heads` heads of `headDimension` at `vector` by the angles whose cosines and sines are given
+/// [rotated / 2]; elements beyond `rotated` stay. Source: RoFormer, arXiv 2104.09864.
+package func rotate(
+    _ vector: UnsafeMutablePointer<Float>, heads: Int, headDimension: Int, rotated: Int, pairing: RotaryPairing,
+    cosines: UnsafePointer<Float>, sines: UnsafePointer<Float>
+) {
+    let pairs = rotated / 2
+    let (step, distance) = pairing == .adjacent ? (2, 1) : (1, pairs)
+    for head in 0..<heads {
+        let base = vector + head * headDimension
+        for pair in 0..<pairs {
+            let (first, second) = (base[pair * step], base[pair * step + distance])
+            base[pair * step] = first * cosines[pair] - second * sines[pair]
+            base[pair * step + distance] = first * sines[pair] + second * cosines[pair]
+        }
+    }
+}
+
+/// Whether all of `values` [count] are finite or, where `allowsMinusInfinity`, -infinity.
+package func allFinite(_ values: UnsafePointer<Float>, count: Int) -> Bool {
+    // x - x is 0 for finite x only, and NaN stays NaN in a sum.
+    var sums = SIMD8<Float>()
+    var index = 0
+    while index + 8 <= count {
+        let v = load8(values + index)
+        sums += v - v
+        index += 8
+    }
+    var total = sums.sum()
+    while index < count {
+        total += values[index] - values[index]
+        index += 1
+    }
+    return total == 0
+}

@@ -1,1 +1,0 @@
-// Compute kernels on raw buffers.

@@ -1,0 +1,37 @@
+/// The rows of one forward pass: tokens of several sequences, each at its position. Rows of a sequence stand together
+/// and in order of position; a row attends to its sequence's cache up to and including itself.
+package struct RowBatch: Sendable {
+    package private(set) var tokens: [Int32] = []
+    package private(set) var positions: [Int32] = []
+    /// Where the block table of each row's sequence starts in `blockTables`.
+    package private(set) var tableStarts: [Int32] = []
+    package private(set) var blockTables: [Int32] = []
+
+    package init() {}
+
+    package var count: Int { tokens.count }
+
+    package mutating func removeAll() {
+        tokens.removeAll(keepingCapacity: true)
+        positions.removeAll(keepingCapacity: true)
+        tableStarts.removeAll(keepingCapacity: true)
+        blockTables.removeAll(keepingCapacity: true)
+    }
+
+    /// Adds `newTokens` of a sequence from `position` on; `blocks` maps position / kvBlockTokens to blocks.
+    /// Returns the index of the first new row.
+    @discardableResult
+    package mutating func append(
+        tokens newTokens: some Collection<Int32>, position: Int, blocks: [Int32]
+    ) -> Int {
+        let first = count
+        let start = Int32(blockTables.count)
+        blockTables.append(contentsOf: blocks)
+        for (index, token) in newTokens.enumerated() {
+            tokens.append(token)
+            positions.append(Int32(position + index))
+            tableStarts.append(start)
+        }
+        return first
+    }
+}
