@@ -8,6 +8,8 @@ let swift6: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
 ]
+/// No Swift runtime has to be installed where the product runs. lld keeps local symbols out of the dynamic table.
+let selfContained = ["-static-stdlib", "-use-ld=lld", "-Xlinker", "--gc-sections"]
 /// Strict memory safety is on wherever raw memory is not the module's very subject.
 let safe: [SwiftSetting] = swift6 + [.strictMemorySafety()]
 
@@ -35,18 +37,22 @@ let package = Package(
             name: "ForetokenABI", dependencies: ["CForetoken", "Kernels", "Formats", "Model", "Speculation", "Engine"],
             exclude: ["exports.map"], swiftSettings: swift6,
             linkerSettings: [
-                // One self-contained file: no Swift runtime to install, no symbol but the API's.
-                .unsafeFlags([
-                    "-static-stdlib", "-use-ld=lld", "-Xlinker", "-soname=libforetoken.so.0", "-Xlinker", "--gc-sections",
-                    "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/ForetokenABI/exports.map",
-                ])
+                .unsafeFlags(
+                    selfContained + [
+                        "-Xlinker", "-soname=libforetoken.so.0",
+                        // No symbol but the API's.
+                        "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/ForetokenABI/exports.map",
+                    ])
             ]),
         .executableTarget(
             name: "ftk",
             dependencies: [
                 "Kernels", "Formats", "Model", "Speculation", "Engine",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ], swiftSettings: safe),
+            ], swiftSettings: safe,
+            linkerSettings: [
+                .unsafeFlags(selfContained + ["-l_FoundationCollections", "-l_FoundationCShims"])
+            ]),
         .target(
             name: "TestSupport", dependencies: ["Formats"], path: "Tests/TestSupport", swiftSettings: swift6),
         .testTarget(

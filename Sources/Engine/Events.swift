@@ -71,6 +71,8 @@ package struct RequestStatistics: Sendable {
     package var timeToFirstToken: Int64?
     package var timePerOutputToken: Int64?
     package var totalTime: Int64 = 0
+
+    package init() {}
 }
 
 /// Figures of an engine since it was made; the first block is the present state.

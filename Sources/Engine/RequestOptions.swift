@@ -31,7 +31,7 @@ package struct RequestOptions: Sendable {
     package init() {}
 
     package static let mostDraftTokens = 16
-    package static let mostLogprobs = 100
+    package static let mostLogprobs = 1024
 
     /// Fails with the name of the first field that makes no sense.
     package func validate(vocabularySize: Int) throws {

@@ -427,7 +427,7 @@ typedef struct ftk_request_options {
     const int32_t *stop_tokens;      /* besides the model's own end-of-generation tokens; not part of the output */
     size_t stop_token_count;
     /* Log-probabilities. */
-    int32_t logprobs;                /* FTK_UNSET: none; 0: of the tokens; n: of the n likeliest too, at most 100. Default FTK_UNSET */
+    int32_t logprobs;                /* FTK_UNSET: none; 0: of the tokens; n: of the n likeliest too, at most 1024. Default FTK_UNSET */
     int32_t prompt_logprobs;         /* the same for the prompt. Default FTK_UNSET */
     int32_t logprobs_kind;           /* FTK_LOGPROBS_*, of the output; the prompt's are raw. Default FTK_LOGPROBS_RAW */
     int32_t speculation;             /* FTK_SPECULATION_AUTO: the engine's policy; 0: off; k: drafts of k tokens. Default AUTO */

@@ -35,11 +35,13 @@ extension Jinja.Interpreter {
         case .raiseException:
             let given = try bind("raise_exception", arguments, ["message"])
             let message = try string(given[0] ?? .undefined("message"))
-            throw Failure.invalid("chat template: \(message.string)")
+            throw Failure.invalid("chat template: \(message.string.prefix(2000))")
         case .strftimeNow:
             let given = try bind("strftime_now", arguments, ["format"])
             guard let now else { throw unsupported("function", "strftime_now") }
-            return .text(try formattedDate(now, text(given[0], "strftime_now")))
+            let format = try text(given[0], "strftime_now")
+            try charge(format.bytes.count)
+            return .text(try formattedDate(now, format))
         }
     }
 
@@ -94,13 +96,13 @@ extension Jinja.Interpreter {
         switch name {
         case "get":
             let given = try bind("get", arguments, ["key", "default"])
-            guard let key = given[0]?.key else { throw failure("'get' needs a key") }
+            guard let key = try key(given[0] ?? .undefined("key")) else { throw failure("'get' needs a key") }
             return dictionary[key] ?? given[1] ?? Value.none
         case "items", "keys", "values", "copy":
             _ = try bind(name, arguments, [])
             if name == "items" { return try pairs(.dictionary(dictionary)) }
-            return name == "copy"
-                ? .dictionary(dictionary) : try list(name == "keys" ? dictionary.keys : dictionary.values)
+            if name == "copy" { return .dictionary(dictionary) }
+            return try list(name == "keys" ? dictionary.keys : dictionary.values)
         default: throw unsupported("method of a dictionary", name)
         }
     }

@@ -35,9 +35,9 @@ package struct ChatTemplate: Sendable {
         }
     }
 
-    /// What one rendering may use.
+    /// What one rendering may use; one that needs more ends with an error.
     package struct Limits: Sendable {
-        /// Units of work: about one per expression and per 32 bytes or one element moved.
+        /// Units of work: about one per expression and per 32 bytes or one element moved; all take one to two seconds.
         package var steps = 10_000_000
         /// Bytes of the output and of any one string.
         package var textBytes = 64 << 20
@@ -81,9 +81,6 @@ package struct ChatTemplate: Sendable {
         messages: [JSON], addGenerationPrompt: Bool, bosText: String = "", eosText: String = "", tools: JSON? = nil,
         extra: [(name: String, value: JSON)] = [], now: Int? = nil
     ) throws -> [Segment] {
-        var limits = Jinja.Limits()
-        limits.steps = self.limits.steps
-        limits.textBytes = self.limits.textBytes
         let interpreter = Jinja.Interpreter(limits: limits, now: now)
         var variables: [String: Jinja.Value] = [
             "messages": try interpreter.list(messages.map { try interpreter.message($0) }),
@@ -100,11 +97,11 @@ package struct ChatTemplate: Sendable {
     /// Lays out a conversation of plain messages.
     package func render(
         _ messages: [ChatMessage], addGenerationPrompt: Bool = true, bosText: String = "", eosText: String = "",
-        now: Int? = nil
+        tools: JSON? = nil, extra: [(name: String, value: JSON)] = [], now: Int? = nil
     ) throws -> [Segment] {
         try render(
             messages: messages.map(\.json), addGenerationPrompt: addGenerationPrompt, bosText: bosText,
-            eosText: eosText, now: now)
+            eosText: eosText, tools: tools, extra: extra, now: now)
     }
 
     private static func segments(_ text: Jinja.Text) -> [Segment] {

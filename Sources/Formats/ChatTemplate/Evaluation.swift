@@ -16,38 +16,96 @@ extension Jinja.Interpreter {
         }
     }
 
+    /// Every case that needs room is a function of its own: their frames add up only where they are in use.
     private func evaluate(_ kind: Jinja.Kind) throws -> Value {
         switch kind {
-        case .literal(let literal): return Self.value(literal)
-        case .name(let name): return scope.lookUp(name) ?? .undefined(name)
-        case .list(let elements): return try list(evaluate(elements))
-        case .tuple(let elements): return .tuple(try items(evaluate(elements)))
-        case .dictionary(let pairs): return try dictionary(evaluate(pairs))
-        case .attribute(let object, let name): return try attribute(name, of: evaluate(object))
-        case .element(let object, let key): return try element(evaluate(key), of: evaluate(object))
-        case .slice(let object, let start, let stop, let step):
-            return try slice(evaluate(object), bound(start), bound(stop), bound(step))
-        case .call(let callee, let arguments): return try call(callee, arguments)
-        case .filter(let input, let filter):
-            return try apply(filter.filter, to: evaluate(input), evaluate(filter.arguments))
-        case .test(let input, let test, let arguments):
-            return .bool(try check(test, evaluate(input), evaluate(arguments)))
-        case .not(let operand): return .bool(!(try evaluate(operand).isTrue))
-        case .negate(let operand): return try negated(evaluate(operand))
-        case .plus(let operand): return try numeric(evaluate(operand))
-        case .binary(let sign, let left, let right): return try binary(sign, evaluate(left), evaluate(right))
-        case .and(let left, let right):
-            let value = try evaluate(left)
-            return value.isTrue ? try evaluate(right) : value
-        case .or(let left, let right):
-            let value = try evaluate(left)
-            return value.isTrue ? value : try evaluate(right)
-        case .compare(let first, let comparands): return try compare(first, comparands)
-        case .concatenate(let parts): return try concatenated(parts)
-        case .conditional(let value, let test, let otherwise):
-            if try evaluate(test).isTrue { return try evaluate(value) }
-            return try otherwise.map { try evaluate($0) } ?? .undefined("the inline if without an else")
+        case .literal(let literal): Self.value(literal)
+        case .name(let name): scope.lookUp(name) ?? .undefined(name)
+        case .list(let elements): try sequence(elements, isTuple: false)
+        case .tuple(let elements): try sequence(elements, isTuple: true)
+        case .dictionary(let pairs): try evaluate(pairs)
+        case .attribute(let object, let name): try attribute(name, of: object)
+        case .element(let object, let key): try element(key, of: object)
+        case .slice(let object, let start, let stop, let step): try slice(object, start, stop, step)
+        case .call(let callee, let arguments): try call(callee, arguments)
+        case .filter(let input, let filter): try filtered(input, filter)
+        case .test(let input, let test, let arguments): try tested(input, test, arguments)
+        case .not(let operand): try inverted(operand)
+        case .negate(let operand): try signed(operand, isNegative: true)
+        case .plus(let operand): try signed(operand, isNegative: false)
+        case .binary(let sign, let left, let right): try operation(sign, left, right)
+        case .and(let left, let right): try either(left, right, endsWhen: false)
+        case .or(let left, let right): try either(left, right, endsWhen: true)
+        case .compare(let first, let comparands): try compare(first, comparands)
+        case .concatenate(let parts): try concatenated(parts)
+        case .conditional(let value, let test, let otherwise): try choice(value, test, otherwise)
         }
+    }
+
+    @inline(never)
+    private func sequence(_ elements: [Expression], isTuple: Bool) throws -> Value {
+        let items = try items(evaluate(elements))
+        return isTuple ? .tuple(items) : .list(items)
+    }
+
+    @inline(never)
+    private func attribute(_ name: String, of object: Expression) throws -> Value {
+        try attribute(name, of: evaluate(object))
+    }
+
+    @inline(never)
+    private func element(_ key: Expression, of object: Expression) throws -> Value {
+        let object = try evaluate(object)
+        return try element(evaluate(key), of: object)
+    }
+
+    @inline(never)
+    private func slice(
+        _ object: Expression, _ start: Expression?, _ stop: Expression?, _ step: Expression?
+    ) throws -> Value {
+        let object = try evaluate(object)
+        return try slice(object, bound(start), bound(stop), bound(step))
+    }
+
+    @inline(never)
+    private func filtered(_ input: Expression, _ call: Jinja.FilterCall) throws -> Value {
+        let value = try evaluate(input)
+        return try apply(call.filter, to: value, evaluate(call.arguments))
+    }
+
+    @inline(never)
+    private func tested(_ input: Expression, _ test: Jinja.Test, _ arguments: Jinja.Arguments) throws -> Value {
+        let value = try evaluate(input)
+        return .bool(try check(test, value, evaluate(arguments)))
+    }
+
+    @inline(never)
+    private func inverted(_ operand: Expression) throws -> Value { .bool(!(try evaluate(operand).isTrue)) }
+
+    @inline(never)
+    private func signed(_ operand: Expression, isNegative: Bool) throws -> Value {
+        let value = try evaluate(operand)
+        return isNegative ? try negated(value) : try numeric(value)
+    }
+
+    @inline(never)
+    private func operation(_ sign: Jinja.BinaryOperator, _ left: Expression, _ right: Expression) throws -> Value {
+        let left = try evaluate(left)
+        return try binary(sign, left, evaluate(right))
+    }
+
+    /// `and` and `or` give the operand that decides.
+    @inline(never)
+    private func either(_ left: Expression, _ right: Expression, endsWhen: Bool) throws -> Value {
+        let value = try evaluate(left)
+        return value.isTrue == endsWhen ? value : try evaluate(right)
+    }
+
+    @inline(never)
+    private func choice(_ value: Expression, _ test: Expression, _ otherwise: Expression?) throws -> Value {
+        if try evaluate(test).isTrue { return try evaluate(value) }
+        guard let otherwise else { return .undefined("the inline if without an else") }
+        return try evaluate(otherwise)
     }
 
     private static func value(_ literal: Jinja.Literal) -> Value {
@@ -64,8 +122,8 @@ extension Jinja.Interpreter {
     private func evaluate(_ expressions: [Expression]) throws -> [Value] { try expressions.map { try evaluate($0) } }
 
     @inline(never)
-    private func evaluate(_ pairs: [Jinja.Pair]) throws -> [(Value, Value)] {
-        try pairs.map { (try evaluate($0.key), try evaluate($0.value)) }
+    private func evaluate(_ pairs: [Jinja.Pair]) throws -> Value {
+        try dictionary(pairs.map { (try evaluate($0.key), try evaluate($0.value)) })
     }
 
     @inline(never)
@@ -145,8 +203,8 @@ extension Jinja.Interpreter {
         case "first": return .bool(index == 0)
         case "last": return .bool(index == count - 1)
         case "length": return .int(count)
-        case "depth": return .int(loop.depth + 1)
-        case "depth0": return .int(loop.depth)
+        case "depth": return .int(1)  // Only recursive loops, which are not supported, go deeper.
+        case "depth0": return .int(0)
         case "previtem": return index > 0 ? loop.items[index - 1] : .undefined(name)
         case "nextitem": return index + 1 < count ? loop.items[index + 1] : .undefined(name)
         case "cycle", "changed": return .method(Jinja.Method(receiver: .loop(loop), name: name))
@@ -159,7 +217,7 @@ extension Jinja.Interpreter {
         switch object {
         case .undefined(let name): throw failure("'\(name)' is undefined")
         case .dictionary(let dictionary):
-            if let key = key.key, let value = dictionary[key] { return value }
+            if let key = try self.key(key), let value = dictionary[key] { return value }
         case .list(let items), .tuple(let items):
             if let index = Self.position(key.integer, count: items.values.count) { return items.values[index] }
         case .text(let text):

@@ -86,7 +86,10 @@ extension Jinja.Interpreter {
     /// The characters to strip; nil for white space.
     func characters(_ value: Value?) throws -> Text? {
         if case .some(.none) = value { return nil }
-        return try value.map { try text($0, "strip") }
+        guard let value else { return nil }
+        let characters = try text(value, "chars")
+        try charge(characters.bytes.count / 8)
+        return characters
     }
 
     /// A count where negative or absent means all.
@@ -98,17 +101,18 @@ extension Jinja.Interpreter {
 
     /// Changes of case; nil for another name.
     func cased(_ name: String, _ text: Text) throws -> Text? {
-        try charge(text.bytes.count / 8)
+        try charge(text.bytes.count / 2)
+        let scalars = text.scalars
         switch name {
         case "upper": return text.mapped { $1.properties.uppercaseMapping }
-        case "lower": return text.mapped { $1.properties.lowercaseMapping }
+        case "lower": return text.mapped { index, _ in Text.lowercase(scalars, at: index) }
         case "capitalize":
-            return text.mapped { $0 == 0 ? $1.properties.titlecaseMapping : $1.properties.lowercaseMapping }
+            return text.mapped { $0 == 0 ? $1.properties.titlecaseMapping : Text.lowercase(scalars, at: $0) }
         case "title":
             let separators: Set<Unicode.Scalar> = ["-", "(", "{", "[", "<"]
             var isStart = true
-            return text.mapped { _, scalar in
-                let mapping = isStart ? scalar.properties.uppercaseMapping : scalar.properties.lowercaseMapping
+            return text.mapped { index, scalar in
+                let mapping = isStart ? scalar.properties.uppercaseMapping : Text.lowercase(scalars, at: index)
                 isStart = Text.isSpace(scalar) || separators.contains(scalar)
                 return mapping
             }
@@ -166,6 +170,7 @@ extension Jinja.Interpreter {
     private func numberFilter(
         _ filter: Jinja.Filter, _ value: Value, _ arguments: Jinja.CallArguments
     ) throws -> Value {
+        if let text = value.text { try charge(text) }
         switch filter {
         case .abs:
             _ = try bind("abs", arguments, [])

@@ -25,9 +25,8 @@ extension Jinja.Interpreter {
     private func end(_ filter: Jinja.Filter, _ value: Value, _ arguments: Jinja.CallArguments) throws -> Value {
         _ = try bind(filter.rawValue, arguments, [])
         if case .text(let text) = value, !text.isEmpty {
-            let last = text.start(before: text.bytes.count)
-            return .text(
-                filter == .first ? text.slice(0..<text.scalar(at: 0).length) : text.slice(last..<text.bytes.count))
+            if filter == .first { return .text(text.slice(0..<text.scalar(at: 0).length)) }
+            return .text(text.slice(text.start(before: text.bytes.count)..<text.bytes.count))
         }
         let elements = try elements(value)
         return (filter == .first ? elements.first : elements.last) ?? .undefined("element of an empty sequence")
@@ -75,6 +74,7 @@ extension Jinja.Interpreter {
     /// The value at a path such as "function.name" or an index.
     func follow(_ path: Value, from start: Value) throws -> Value {
         guard let text = path.text else { return try element(path, of: start) }
+        try charge(text)
         var value = start
         for part in text.split(by: Text(".")) {
             value = try element(Int(part.string).map { .int($0) } ?? .text(part), of: value)
@@ -160,8 +160,7 @@ extension Jinja.Interpreter {
     }
 
     private func ordered(_ filter: Jinja.Filter, _ value: Value, _ arguments: Jinja.CallArguments) throws -> Value {
-        let parameters =
-            filter == .sort ? ["reverse", "case_sensitive", "attribute"] : ["case_sensitive", "attribute"]
+        let parameters = (filter == .sort ? ["reverse"] : []) + ["case_sensitive", "attribute"]
         var given = try bind(filter.rawValue, arguments, parameters)
         let descending = filter == .sort ? given.removeFirst()?.isTrue ?? false : false
         let isCaseSensitive = given[0]?.isTrue ?? false
@@ -183,7 +182,9 @@ extension Jinja.Interpreter {
         var seen = Set<Jinja.Dictionary.Key>()
         return try elements.filter { element in
             let key = try key(element)
-            guard let hashed = key.key else { throw failure("\(key.typeName) cannot be compared by 'unique'") }
+            guard let hashed = try self.key(key) else {
+                throw failure("\(key.typeName) cannot be compared by 'unique'")
+            }
             return seen.insert(hashed).inserted
         }
     }

@@ -1,19 +1,12 @@
 extension Jinja {
-    /// What one rendering may use. All of them end it with an error, none of them the process.
-    struct Limits: Sendable {
-        /// Units of work: about one per expression and per 32 bytes or one element moved.
-        var steps = 10_000_000
-        /// Bytes of the output and of any one string.
-        var textBytes = 64 << 20
-        /// Nested evaluations, blocks and macro calls.
-        var depth = 400
-    }
-
     /// Renders a parsed template once.
     final class Interpreter {
         enum Flow { case normal, breakLoop, continueLoop }
 
-        let limits: Limits
+        /// Nested evaluations, blocks and macro calls; they fit on a stack of 384 KiB.
+        static let maximumDepth = 250
+
+        let limits: ChatTemplate.Limits
         /// Seconds since 1970, where the template may know them.
         let now: Int?
         var line = 1
@@ -25,7 +18,7 @@ extension Jinja {
         private var namespaces: [Namespace] = []
         private var capturedScopes: [Scope] = []
 
-        init(limits: Limits, now: Int?) {
+        init(limits: ChatTemplate.Limits, now: Int?) {
             self.limits = limits
             self.now = now
             scope = Scope(parent: nil)
@@ -66,6 +59,12 @@ extension Jinja {
 
         func charge(_ text: Text) throws { try charge(1 + text.bytes.count / 32 + text.runs.count / 4) }
 
+        /// The value as a key, which takes the work of hashing it; nil when it cannot be one.
+        func key(_ value: Value) throws -> Dictionary.Key? {
+            if case .text(let text) = value { try charge(text) }
+            return value.key
+        }
+
         /// Refuses strings that would be too long.
         func checkLength(_ bytes: Int) throws {
             guard bytes <= limits.textBytes else { throw failure("a string is longer than \(limits.textBytes) bytes") }
@@ -78,7 +77,7 @@ extension Jinja {
         }
 
         func deeper<Result>(_ body: () throws -> Result) throws -> Result {
-            guard depth < limits.depth else { throw failure("nested deeper than \(limits.depth) levels") }
+            guard depth < Self.maximumDepth else { throw failure("nested deeper than \(Self.maximumDepth) levels") }
             depth += 1
             defer { depth -= 1 }
             return try body()
@@ -103,7 +102,7 @@ extension Jinja {
             try charge(pairs.count)
             var result = Dictionary()
             for (name, value) in pairs {
-                guard let key = name.key else { throw failure("\(name.typeName) cannot be a key") }
+                guard let key = try key(name) else { throw failure("\(name.typeName) cannot be a key") }
                 guard result.set(name, key: key, to: value) else {
                     throw failure("\(value.typeName) cannot be put into a dictionary, or is nested too deeply")
                 }

@@ -96,9 +96,7 @@ extension Jinja.Interpreter {
             _ = try inScope(inner) { try execute(loop.otherwise) }
             return
         }
-        var level = 0
-        if case .loop(let outer) = scope.lookUp("loop") { level = outer.depth + 1 }
-        let state = Jinja.Loop(items: items, depth: level)
+        let state = Jinja.Loop(items: items)
         for (index, item) in items.enumerated() {
             try charge(1)
             state.index = index

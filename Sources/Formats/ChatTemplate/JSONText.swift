@@ -136,8 +136,7 @@ extension Jinja.Interpreter {
         style.escapesNonASCII = given[0]?.isTrue ?? false
         style.indent = try indent(given[1])
         if style.indent != nil { style.itemSeparator = Array(",".utf8) }
-        if let separators = given[2], case .none = separators {
-        } else if let separators = given[2] {
+        if let separators = given[2], separators.key != Jinja.Dictionary.Key.none {
             let parts = try elements(separators).compactMap(\.text)
             guard parts.count == 2 else { throw failure("the separators of tojson must be two strings") }
             style.itemSeparator = parts[0].bytes

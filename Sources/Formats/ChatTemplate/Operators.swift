@@ -47,8 +47,8 @@ extension Jinja.Interpreter {
         case .subtract: return .int(try exact(left.subtractingReportingOverflow(right)))
         case .multiply: return .int(try exact(left.multipliedReportingOverflow(by: right)))
         case .divide: return .float(try binary(sign, Double(left), Double(right)))
-        case .power:
-            return right < 0 ? .float(try binary(sign, Double(left), Double(right))) : .int(try power(left, right))
+        case .power where right >= 0: return .int(try power(left, right))
+        case .power: return .float(try binary(sign, Double(left), Double(right)))
         case .floorDivide, .modulo:
             guard right != 0 else { throw failure("division by zero") }
             let quotient = try exact(left.dividedReportingOverflow(by: right))
@@ -83,7 +83,11 @@ extension Jinja.Interpreter {
             guard right != 0 else { throw failure("division by zero") }
             if sign == .divide { return left / right }
             var remainder = left.truncatingRemainder(dividingBy: right)
-            if remainder != 0, (remainder < 0) != (right < 0) { remainder += right }
+            if remainder == 0 {
+                remainder = right < 0 ? -0.0 : 0.0
+            } else if (remainder < 0) != (right < 0) {
+                remainder += right
+            }
             return sign == .modulo ? remainder : ((left - remainder) / right).rounded()
         }
     }
@@ -151,7 +155,7 @@ extension Jinja.Interpreter {
         case (.dictionary(let left), .dictionary(let right)):
             return try left.count == right.count
                 && left.entries.allSatisfy { key, value in
-                    guard let key = key.key, let other = right[key] else { return false }
+                    guard let key = try self.key(key), let other = right[key] else { return false }
                     return try equal(value, other)
                 }
         case (.namespace(let left), .namespace(let right)): return left === right
@@ -197,7 +201,7 @@ extension Jinja.Interpreter {
             return text.contains(part)
         case .list(let items), .tuple(let items): return try items.values.contains { try equal($0, element) }
         case .dictionary(let dictionary):
-            guard let key = element.key else { throw failure("\(element.typeName) cannot be a key") }
+            guard let key = try key(element) else { throw failure("\(element.typeName) cannot be a key") }
             return dictionary[key] != nil
         case .undefined: return false
         default: throw failure("\(container.typeName) holds no elements")
@@ -213,7 +217,7 @@ extension Jinja.Interpreter {
         case .list(let items), .tuple(let items): return items.values
         case .dictionary(let dictionary): return dictionary.keys
         case .text(let text):
-            try charge(text.bytes.count)
+            try charge(4 * text.bytes.count)  // Each code point becomes a string of its own.
             return text.characters.map { .text($0) }
         default: throw failure("\(value.typeName) cannot be iterated over")
         }

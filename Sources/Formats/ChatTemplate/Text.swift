@@ -137,6 +137,16 @@ extension Jinja.Text {
         return result
     }
 
+    /// The lower case of the code point at `index`; a capital sigma at the end of a word has its own.
+    static func lowercase(_ scalars: [Unicode.Scalar], at index: Int) -> String {
+        let scalar = scalars[index]
+        guard scalar == "\u{3A3}" else { return scalar.properties.lowercaseMapping }
+        let before = scalars[..<index].last { !$0.properties.isCaseIgnorable }
+        let after = scalars[(index + 1)...].first { !$0.properties.isCaseIgnorable }
+        let isFinal = before?.properties.isCased ?? false && !(after?.properties.isCased ?? false)
+        return isFinal ? "\u{3C2}" : "\u{3C3}"
+    }
+
     /// What Python's `str.isspace` accepts.
     static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
@@ -239,18 +249,20 @@ extension Jinja.Text {
     /// The words between white space; what follows the `limit`-th gap stays whole.
     func words(limit: Int = .max) -> [Jinja.Text] {
         var parts: [Jinja.Text] = []
-        var rest = stripped(right: false)
-        while !rest.isEmpty {
-            guard parts.count < limit else { return parts + [rest] }
-            var end = 0
-            while end < rest.bytes.count {
-                let next = rest.scalar(at: end)
-                if Self.isSpace(next.scalar) { break }
-                end += next.length
+        var start: Int?
+        var offset = 0
+        while offset < bytes.count {
+            let next = scalar(at: offset)
+            if Self.isSpace(next.scalar) {
+                if let begin = start { parts.append(slice(begin..<offset)) }
+                start = nil
+            } else if start == nil {
+                if parts.count == limit { break }
+                start = offset
             }
-            parts.append(rest.slice(0..<end))
-            rest = rest.slice(end..<rest.bytes.count).stripped(right: false)
+            offset += next.length
         }
+        if let begin = start ?? (offset < bytes.count ? offset : nil) { parts.append(slice(begin..<bytes.count)) }
         return parts
     }
 

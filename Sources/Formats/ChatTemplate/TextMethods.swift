@@ -38,10 +38,11 @@ extension Jinja.Interpreter {
         case "upper", "lower", "capitalize": return try cased(name, text).map { .text($0) }
         case "title":
             var isStart = true
+            let scalars = text.scalars
             return .text(
-                text.mapped { _, scalar in
+                text.mapped { index, scalar in
                     let properties = scalar.properties
-                    let mapping = isStart ? properties.titlecaseMapping : properties.lowercaseMapping
+                    let mapping = isStart ? properties.titlecaseMapping : Text.lowercase(scalars, at: index)
                     isStart = !properties.isCased
                     return mapping
                 })
@@ -49,7 +50,7 @@ extension Jinja.Interpreter {
         case "islower": return .bool(try isCased(text, upper: false))
         case "isspace": return .bool(!text.isEmpty && text.stripped().isEmpty)
         case "isdigit":
-            return .bool(all(text) { $0.properties.numericType == .digit || $0.properties.numericType == .decimal })
+            return .bool(all(text) { $0.properties.numericType.map { $0 == .digit || $0 == .decimal } ?? false })
         case "isalpha": return .bool(all(text, isLetter))
         case "isalnum": return .bool(all(text) { isLetter($0) || $0.properties.numericType != nil })
         default: return nil
@@ -105,9 +106,8 @@ extension Jinja.Interpreter {
         var wanted = [given[0] ?? Value.none]
         if case .tuple(let several) = given[0] { wanted = several.values }
         return try wanted.contains { value in
-            let part = try self.text(value, name)
-            return atStart
-                ? text.bytes.starts(with: part.bytes) : text.bytes.suffix(part.bytes.count) == part.bytes[...]
+            let part = try self.text(value, name).bytes
+            return atStart ? text.bytes.starts(with: part) : text.bytes.suffix(part.count) == part[...]
         }
     }
 

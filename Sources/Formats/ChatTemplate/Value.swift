@@ -62,14 +62,10 @@ extension Jinja {
     /// The variable `loop`.
     final class Loop {
         let items: [Value]
-        let depth: Int
         var index = 0
         var lastChecked: [Value]?
 
-        init(items: [Value], depth: Int) {
-            self.items = items
-            self.depth = depth
-        }
+        init(items: [Value]) { self.items = items }
     }
 
     final class Scope {

@@ -1,0 +1,87 @@
+# Foretoken. `make help` lists the chores.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PREFIX ?= /usr/local
+LIBDIR ?= lib
+DESTDIR ?=
+VERSION := $(shell awk '/define FTK_VERSION_(MAJOR|MINOR|PATCH)/ { v = v s $$3; s = "." } END { print v }' include/foretoken/foretoken.h)
+ABI := $(shell awk '/define FTK_ABI_VERSION/ { print $$3 }' include/foretoken/foretoken.h)
+RELEASE := .build/release
+STAGE := $(CURDIR)/.build/stage
+MODELS := bindings/python/foretoken/models
+TARGET := $(MODELS)/foretoken-tiny-target-Q8_0.gguf
+DRAFT := $(MODELS)/foretoken-tiny-draft-Q8_0.gguf
+PYTHON ?= python3
+RUFF := .build/ruff/bin/ruff
+
+.PHONY: help build demo test lint format bench install wheel fuzz clean stage tools
+
+help: ## list the chores
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# What a chore needs and the machine lacks is installed (Debian; as root, or with sudo).
+need = @for pair in $(1); do command -v $${pair%%=*} >/dev/null || missing="$$missing $${pair\#\#*=}"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing >/dev/null; fi
+
+tools:
+	@command -v swift >/dev/null || { echo "A Swift 6.3 toolchain is needed; see the README."; exit 1; }
+	$(call need,gcc=gcc git=git)
+
+build: tools ## build .build/release/ftk and .build/release/libforetoken.so
+	swift build -c release
+	@ln -sf libforetoken.so $(RELEASE)/libforetoken.so.$(ABI)
+
+demo: build ## complete a piece of Python, plain and with speculation, side by side
+	@$(RELEASE)/ftk compare -m $(TARGET) -d $(DRAFT) -n 96 --draft-length 4 -p "$$(cat Tests/Demo/prompt.txt)"
+
+test: build ## run every test
+	$(call need,python3=python3 pkg-config=pkg-config valgrind=valgrind cc=gcc g++=g++)
+	swift build -c release --build-tests
+	swift test -c release --skip-build
+	$(MAKE) --no-print-directory stage
+	FTK_PREFIX=$(STAGE) FTK_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s Tests/ABITests
+	FORETOKEN_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s bindings/python/tests
+
+stage: build
+	@rm -rf $(STAGE)
+	@$(MAKE) --no-print-directory install DESTDIR= PREFIX=$(STAGE) >/dev/null
+
+lint: $(RUFF) tools ## check style, imports and Python
+	swift format lint --strict --recursive Sources Tests Package.swift
+	swift build --build-tests --explicit-target-dependency-import-check error
+	$(RUFF) check bindings Tests
+
+format: tools ## bring the sources into the project's style
+	swift format --in-place --recursive Sources Tests Package.swift
+
+$(RUFF):
+	$(call need,python3=python3)
+	@$(PYTHON) -m venv .build/ruff 2>/dev/null || { apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv .build/ruff; }
+	@.build/ruff/bin/pip install -q ruff
+
+bench: build ## measure the tokenizer and generation with and without speculation
+	$(RELEASE)/ftk bench tokenizer -m $(TARGET)
+	$(RELEASE)/ftk compare -m $(TARGET) -d $(DRAFT) -n 128 --repeats 5 -p "$$(cat Tests/Demo/prompt.txt)"
+
+install: build ## install the library, its header, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
+	install -Dm644 include/foretoken/foretoken.h $(DESTDIR)$(PREFIX)/include/foretoken/foretoken.h
+	install -Dm755 $(RELEASE)/libforetoken.so $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(VERSION)
+	strip --strip-unneeded $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(VERSION)
+	ln -sf libforetoken.so.$(VERSION) $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(ABI)
+	ln -sf libforetoken.so.$(ABI) $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so
+	install -Dm755 $(RELEASE)/ftk $(DESTDIR)$(PREFIX)/bin/ftk
+	strip $(DESTDIR)$(PREFIX)/bin/ftk
+	install -d $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig
+	sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI_VERSION@|$(ABI)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
+		bindings/c/foretoken.pc.in > $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig/foretoken.pc
+
+wheel: build ## build a Python wheel with the library inside into .build/wheel
+	$(call need,python3=python3)
+	@mkdir -p .build/wheel
+	$(PYTHON) bindings/python/build_wheel.py --library $(RELEASE)/libforetoken.so --output .build/wheel
+
+clean: ## remove everything that was built
+	rm -rf .build

@@ -1,0 +1,120 @@
+import ArgumentParser
+import Engine
+import Formats
+import Kernels
+import Model
+import Speculation
+
+/// An enum of the library as a value on the command line.
+enum PolicyName: String, ExpressibleByArgument, CaseIterable {
+    case off, `static`
+    var policy: EngineOptions.Policy { self == .off ? .off : .static }
+}
+
+enum DrafterName: String, ExpressibleByArgument, CaseIterable {
+    case lookup, model
+    var kind: EngineOptions.DrafterKind { self == .lookup ? .lookup : .model }
+}
+
+enum KVName: String, ExpressibleByArgument, CaseIterable {
+    case auto, f32, f16
+    case q8_0 = "q8_0"
+    var format: KVFormat? {
+        switch self {
+        case .auto: nil
+        case .f32: .f32
+        case .f16: .f16
+        case .q8_0: .q8_0
+        }
+    }
+}
+
+struct ModelOption: ParsableArguments {
+    @Option(name: [.customShort("m"), .long], help: "A GGUF file or a Hugging Face folder.")
+    var model: String
+}
+
+struct EngineArguments: ParsableArguments {
+    @Option(name: [.customShort("d"), .long], help: "A draft model with the same tokens.")
+    var draft: String?
+
+    @Option(help: "Storage of the KV cache: \(KVName.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var kv = KVName.auto
+
+    @Option(name: [.customShort("t"), .long], help: "Threads that compute; 0: as many as the process may use.")
+    var threads = 0
+
+    @Option(name: [.customShort("c"), .long], help: "Longest sequence in tokens; 0: what the model was made for.")
+    var context = 0
+
+    func options() -> EngineOptions {
+        var options = EngineOptions()
+        options.kvFormat = kv.format
+        options.threads = threads
+        options.contextTokens = context
+        return options
+    }
+}
+
+struct SpeculationArguments: ParsableArguments {
+    @Option(help: "How drafts are decided on: off or static. Default: static with a draft model or drafter, else off.")
+    var policy: PolicyName?
+
+    @Option(help: "Tokens of a draft, 1 to \(RequestOptions.mostDraftTokens).")
+    var draftLength = 4
+
+    @Option(help: "Where drafts come from: lookup or model. Default: model with a draft model, else lookup.")
+    var drafter: DrafterName?
+
+    func apply(to options: inout EngineOptions, hasDraft: Bool) {
+        options.policy = (policy ?? (hasDraft || drafter != nil ? .static : .off)).policy
+        options.drafter = drafter?.kind ?? .auto
+        options.draftTokens = draftLength
+    }
+}
+
+struct SamplingArguments: ParsableArguments {
+    @Option(name: [.customLong("temp"), .customLong("temperature")], help: "Temperature; 0 takes the likeliest token.")
+    var temperature: Float = 0
+    @Option(help: "Keep the k likeliest tokens; 0: all.") var topK = 0
+    @Option(help: "Keep the likeliest tokens that together reach this probability.") var topP: Float = 1
+    @Option(help: "Keep tokens with at least this share of the likeliest one's probability.") var minP: Float = 0
+    @Option(help: "Above 1 discourages tokens seen before.") var repetitionPenalty: Float = 1
+    @Option(help: "Subtracted from tokens in the output.") var presencePenalty: Float = 0
+    @Option(help: "Subtracted for every occurrence in the output.") var frequencyPenalty: Float = 0
+    @Option(help: ArgumentHelp("Add to the logit of a token; may be repeated.", valueName: "token=bias"))
+    var logitBias: [String] = []
+    @Option(name: [.customShort("s"), .long], help: "The same seed gives the same text. Default: drawn.")
+    var seed: UInt64?
+
+    func parameters() throws -> SamplingParameters {
+        var result = SamplingParameters()
+        result.temperature = temperature
+        result.topK = topK
+        result.topP = topP
+        result.minP = minP
+        result.repetitionPenalty = repetitionPenalty
+        result.presencePenalty = presencePenalty
+        result.frequencyPenalty = frequencyPenalty
+        result.logitBias = try logitBias.map { entry in
+            let parts = entry.split(separator: "=")
+            guard parts.count == 2, let token = Int32(parts[0]), let bias = Float(parts[1]) else {
+                throw Failure.invalid("--logit-bias \(entry) is not of the form token=bias, such as 42=-1.5")
+            }
+            return SamplingParameters.Bias(token: token, bias: bias)
+        }
+        return result
+    }
+}
+
+/// Loads a model with a progress bar; Ctrl-C stops it.
+func loadModel(_ path: String, threads: Int) throws -> LanguageModel {
+    guard (0...512).contains(threads) else {
+        throw Failure.invalid("--threads is \(threads); it must be from 0 (automatic) to 512")
+    }
+    let bar = LoadBar(path: path)
+    return try LanguageModel(path: path, threads: threads > 0 ? threads : availableProcessors()) { done, total in
+        bar.show(done, total)
+        return !Interrupt.isRequested
+    }
+}
