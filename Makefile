@@ -83,5 +83,8 @@ wheel: build ## build a Python wheel with the library inside into .build/wheel
 	@mkdir -p .build/wheel
 	$(PYTHON) bindings/python/build_wheel.py --library $(RELEASE)/libforetoken.so --output .build/wheel
 
+fuzz: build ## feed damaged files and texts to the library: make fuzz SECONDS=60 SEED=1
+	$(RELEASE)/ftk-fuzz $(or $(SECONDS),60) $(or $(SEED),1) .build/fuzz Tests/ModelTests/Fixtures
+
 clean: ## remove everything that was built
 	rm -rf .build

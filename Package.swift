@@ -53,6 +53,9 @@ let package = Package(
             linkerSettings: [
                 .unsafeFlags(selfContained + ["-l_FoundationCollections", "-l_FoundationCShims"])
             ]),
+        .executableTarget(
+            name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Engine"], path: "Tests/Fuzz",
+            swiftSettings: swift6),
         .target(
             name: "TestSupport", dependencies: ["Formats"], path: "Tests/TestSupport", swiftSettings: swift6),
         .testTarget(

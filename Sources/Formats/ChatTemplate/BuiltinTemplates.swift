@@ -2,7 +2,7 @@
 package enum ChatTemplateName: String, CaseIterable, Sendable {
     case chatml, gemma, llama2, llama3, mistral, phi3, zephyr
 
-    var source: String {
+    package var source: String {
         switch self {
         case .chatml: Self.chatML
         case .gemma: Self.gemmaTurns
