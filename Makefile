@@ -7,6 +7,8 @@ LIBDIR ?= lib
 DESTDIR ?=
 VERSION := $(shell awk '/define FTK_VERSION_(MAJOR|MINOR|PATCH)/ { v = v s $$3; s = "." } END { print v }' include/foretoken/foretoken.h)
 ABI := $(shell awk '/define FTK_ABI_VERSION/ { print $$3 }' include/foretoken/foretoken.h)
+# The prefix as seen from the folder of foretoken.pc.
+UP := $(shell echo '$(LIBDIR)/pkgconfig' | sed 's|[^/]*|..|g')
 RELEASE := .build/release
 STAGE := $(CURDIR)/.build/stage
 MODELS := bindings/python/foretoken/models
@@ -75,7 +77,8 @@ install: build ## install the library, its header, foretoken.pc and ftk: make in
 	install -Dm755 $(RELEASE)/ftk $(DESTDIR)$(PREFIX)/bin/ftk
 	strip $(DESTDIR)$(PREFIX)/bin/ftk
 	install -d $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig
-	sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI_VERSION@|$(ABI)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
+	sed -e '/^#/d' -e 's|@VERSION@|$(VERSION)|' -e 's|@ABI_VERSION@|$(ABI)|' -e 's|@SIMD@|portable|' \
+		-e 's|@LIBDIR_FROM_PREFIX@|$(LIBDIR)|' -e 's|@PREFIX_FROM_PCFILEDIR@|$(UP)|' \
 		bindings/c/foretoken.pc.in > $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig/foretoken.pc
 
 wheel: build ## build a Python wheel with the library inside into .build/wheel

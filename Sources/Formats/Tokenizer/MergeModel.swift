@@ -54,16 +54,12 @@ struct MergeModel: Sendable {
     private static func markStaysFirst(_ vocabulary: Vocabulary, _ order: Order) -> Bool {
         let mark = utf8Bytes(spaceMark)
         for id in 0..<Int32(vocabulary.count) where vocabulary.kind(id) != .control {
-            let text = Array(vocabulary.text(id))
-            var index = 0
-            while index + 3 <= text.count, text[index] == mark[0], text[index + 1] == mark[1],
-                text[index + 2] == mark[2]
-            {
-                index += 3
-            }
-            while index + 3 <= text.count {
-                if text[index] == mark[0], text[index + 1] == mark[1], text[index + 2] == mark[2] { return false }
-                index += 1
+            var rest = vocabulary.text(id)
+            while rest.starts(with: mark) { rest = rest.dropFirst(mark.count) }
+            while let place = rest.firstIndex(of: mark[0]) {
+                rest = rest[place...]
+                if rest.starts(with: mark) { return false }
+                rest = rest.dropFirst()
             }
         }
         return true
@@ -75,15 +71,13 @@ struct MergeModel: Sendable {
         return vocabulary.find(word, lower, upper).flatMap { vocabulary.isOrdinary($0) ? $0 : nil }
     }
 
-    /// What stands for a character without a token: its bytes, or the unknown token.
-    func substitute(_ word: [UInt8], _ lower: Int, _ upper: Int, after previous: Int32?) throws -> [Int32] {
+    /// What stands for a character without a token: its bytes, or the unknown token; nil for nothing. Published
+    /// vocabularies lack a few bytes that their training text did not have; the field's tools leave those out.
+    func substitute(_ word: [UInt8], _ lower: Int, _ upper: Int, after previous: Int32?) -> [Int32]? {
         if !byteIDs.isEmpty, word[lower..<upper].allSatisfy({ byteIDs[Int($0)] >= 0 }) {
             return word[lower..<upper].map { byteIDs[Int($0)] }
         }
-        guard let unknown else {
-            throw Failure.invalid(
-                "the vocabulary has no token for \(quoted(word[lower..<upper])) and none for unknown characters")
-        }
+        guard let unknown else { return nil }
         return fusesUnknown && previous == unknown ? [] : [unknown]
     }
 
@@ -107,6 +101,15 @@ package struct EncodingWork: Sendable {
     /// Entries put into and taken out of the merge queue.
     package var queueOperations = 0
     package var merges = 0
+    /// Characters (bytes, for byte-level models) left out because the vocabulary has nothing for them.
+    package var omissions = 0
 
     package init() {}
+
+    mutating func add(_ other: EncodingWork) {
+        symbols += other.symbols
+        queueOperations += other.queueOperations
+        merges += other.merges
+        omissions += other.omissions
+    }
 }

@@ -24,24 +24,24 @@ struct Merger {
     init(model: MergeModel) { self.model = model }
 
     /// Appends the tokens of the word `scalars[lower..<upper]`.
-    mutating func encode(_ scalars: [UInt32], _ lower: Int, _ upper: Int, into out: inout [Int32]) throws {
-        guard model.cutsAtSpaceMark else { return try encodeWhole(scalars, lower, upper, into: &out) }
+    mutating func encode(_ scalars: [UInt32], _ lower: Int, _ upper: Int, into out: inout [Int32]) {
+        guard model.cutsAtSpaceMark else { return encodeWhole(scalars, lower, upper, into: &out) }
         last = nil
         var start = lower
         var index = lower + 1
         while index < upper {
             if scalars[index] == MergeModel.spaceMark, scalars[index - 1] != MergeModel.spaceMark {
-                try encodePart(scalars, start, index, into: &out)
+                encodePart(scalars, start, index, into: &out)
                 start = index
             }
             index += 1
         }
-        try encodePart(scalars, start, upper, into: &out)
+        encodePart(scalars, start, upper, into: &out)
     }
 
     private mutating func encodeWhole(
         _ scalars: [UInt32], _ lower: Int, _ upper: Int, into out: inout [Int32]
-    ) throws {
+    ) {
         last = nil
         if model.ignoresMerges {
             fillWord(scalars, lower, upper)
@@ -49,18 +49,18 @@ struct Merger {
                 return out.append(id)
             }
         }
-        try encodePart(scalars, lower, upper, into: &out)
+        encodePart(scalars, lower, upper, into: &out)
     }
 
     private mutating func encodePart(
         _ scalars: [UInt32], _ lower: Int, _ upper: Int, into out: inout [Int32]
-    ) throws {
+    ) {
         guard lower < upper else { return }
-        try fillSymbols(scalars, lower, upper)
+        fillSymbols(scalars, lower, upper)
         work.symbols += ids.count
         link()
         while let top = pop() { merge(top) }
-        try collect(into: &out)
+        collect(into: &out)
     }
 
     private mutating func fillWord(_ scalars: [UInt32], _ lower: Int, _ upper: Int) {
@@ -68,7 +68,7 @@ struct Merger {
         for index in lower..<upper { appendUTF8(scalars[index], to: &word) }
     }
 
-    private mutating func fillSymbols(_ scalars: [UInt32], _ lower: Int, _ upper: Int) throws {
+    private mutating func fillSymbols(_ scalars: [UInt32], _ lower: Int, _ upper: Int) {
         word.removeAll(keepingCapacity: true)
         ids.removeAll(keepingCapacity: true)
         starts.removeAll(keepingCapacity: true)
@@ -82,11 +82,17 @@ struct Merger {
                 // Here even a character without a token can be part of one.
                 appendSymbol(-1, start)
             } else {
-                for id in try model.substitute(word, start, word.count, after: ids.last ?? last) {
-                    appendSymbol(id, start)
-                }
+                for id in substitute(start, word.count, after: ids.last ?? last) { appendSymbol(id, start) }
             }
         }
+    }
+
+    private mutating func substitute(_ start: Int, _ end: Int, after previous: Int32?) -> [Int32] {
+        guard let substitutes = model.substitute(word, start, end, after: previous) else {
+            work.omissions += 1
+            return []
+        }
+        return substitutes
     }
 
     private mutating func appendSymbol(_ id: Int32, _ start: Int) {
@@ -144,13 +150,13 @@ struct Merger {
         if previous[position] >= 0 { consider(Int(previous[position])) }
     }
 
-    private mutating func collect(into out: inout [Int32]) throws {
+    private mutating func collect(into out: inout [Int32]) {
         var position = ids.isEmpty ? -1 : 0
         while position >= 0 {
             let id = ids[position]
             if id < 0 {
                 let (start, end) = (Int(starts[position]), Int(ends[position]))
-                let substitutes = try model.substitute(word, start, end, after: last)
+                let substitutes = substitute(start, end, after: last)
                 out += substitutes
                 last = substitutes.last ?? last
             } else {

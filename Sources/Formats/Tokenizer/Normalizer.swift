@@ -12,19 +12,29 @@ struct Normalizer: Sendable {
 
     let steps: [Step]
 
-    func apply(to passage: Passage) -> Passage {
+    /// Whether each text between added tokens gets something in front.
+    var prepends: Bool { steps.contains { if case .prepend = $0 { true } else { false } } }
+
+    /// Throws for a normalizer that makes a text more than 16 times longer: no real one does, while a crafted
+    /// chain of replacements could fill the memory.
+    func apply(to passage: Passage) throws -> Passage {
+        let limit = 16 * passage.count + 1024
         var result = passage
         for step in steps {
             switch step {
             case .nfc: result = Self.composed(result)
             case .lowercase: result = Self.lowercased(result)
             case .prepend(let text): Self.prepend(text, to: &result)
-            case .replace(let old, let new): result = Self.replacing(old, with: new, in: result)
+            case .replace(let old, let new): result = try Self.replacing(old, with: new, in: result, limit: limit)
             case .strip(let left, let right): result = Self.stripped(result, left: left, right: right)
             }
+            guard result.count <= limit else { throw Self.tooLong }
         }
         return result
     }
+
+    private static let tooLong = Failure.unsupported(
+        "the tokenizer's normalizer makes the text more than 16 times longer")
 
     private static func prepend(_ text: [UInt32], to passage: inout Passage) {
         guard let first = passage.open.first else { return }
@@ -32,7 +42,9 @@ struct Normalizer: Sendable {
         passage.open.insert(contentsOf: text.map { _ in first }, at: 0)
     }
 
-    private static func replacing(_ old: [UInt32], with new: [UInt32], in passage: Passage) -> Passage {
+    private static func replacing(
+        _ old: [UInt32], with new: [UInt32], in passage: Passage, limit: Int
+    ) throws -> Passage {
         guard !old.isEmpty else { return passage }
         if old.count == 1, new.count == 1 {
             var result = passage
@@ -42,9 +54,9 @@ struct Normalizer: Sendable {
         var result = Passage()
         var index = 0
         while index < passage.count {
+            guard result.count <= limit else { throw Self.tooLong }
             let stop = index + old.count
-            if passage.scalars[index] == old[0], stop <= passage.count, passage.scalars[index..<stop].elementsEqual(old)
-            {
+            if stop <= passage.count, passage.scalars[index..<stop].elementsEqual(old) {
                 let isOpen = passage.open[index..<stop].allSatisfy { $0 }
                 for scalar in new { result.append(scalar, open: isOpen) }
                 index = stop

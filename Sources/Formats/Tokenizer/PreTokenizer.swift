@@ -64,11 +64,11 @@ package struct PreTokenizer: Sendable {
 
     private static let gpt2Names = ["gpt-2", "phi-2", "mpt", "olmo"]
     static let llama3Names = ["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "lfm2"]
-    private static let unigramDigitNames = ["smollm", "starcoder", "refact", "command-r", "codeshell"]
+    private static let singleDigitNames = ["smollm", "starcoder", "refact", "command-r", "codeshell"]
     private static let qwen2Names = ["qwen2", "stablelm2", "deepseek-r1-qwen"]
     private static let casedNames = ["dbrx", "smaug-bpe"]
     package static let names =
-        gpt2Names + llama3Names + casedNames + qwen2Names + unigramDigitNames
+        gpt2Names + llama3Names + casedNames + qwen2Names + singleDigitNames
         + ["deepseek-coder", "deepseek-v3", "falcon", "default"]
 
     private static func patterns(named name: String) -> [SplitPattern]? {
@@ -77,7 +77,7 @@ package struct PreTokenizer: Sendable {
         case _ where gpt2Names.contains(name): return [.gpt2]
         case _ where llama3Names.contains(name) || casedNames.contains(name): return [.cased(digits: 3, longS: false)]
         case _ where qwen2Names.contains(name): return [.cased(digits: 1, longS: false)]
-        case _ where unigramDigitNames.contains(name): return [.single(.number), .gpt2]
+        case _ where singleDigitNames.contains(name): return [.single(.number), .gpt2]
         case "deepseek-coder":
             return [
                 .single(.newline), .run(.letter, lead: true, counts: 1...Int.max),

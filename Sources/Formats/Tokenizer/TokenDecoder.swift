@@ -6,8 +6,8 @@ struct DecodingRules: Sendable {
     var spaceMark = false
     /// A space at the start of a text is not part of it: encoding put it there.
     var stripsAtStart = false
-    /// Encoding puts such a space after each added token too.
-    var stripsAfterAdded = false
+    /// After these tokens too encoding puts such a space.
+    var spacedTokens: Set<Int32> = []
 }
 
 /// Where in a text decoding is.
@@ -53,13 +53,13 @@ extension Tokenizer {
         switch vocabulary.kind(id) {
         case .control, .unknown, .userDefined:
             if !(skipSpecial && isControl(id)) { out += vocabulary.text(id) }
-            // A token that is left out leaves the text before it where it was, at its start or not.
-            if decoding.stripsAfterAdded { position.dropsSpace = true }
+            // Others leave the place where it was: at the start of the text, or not.
+            if decoding.spacedTokens.contains(id) { position.dropsSpace = true }
         case .normal, .unused, .byte:
             let bytes = piece(id)
             guard let first = bytes.first else { return }
             out += position.dropsSpace && first == 0x20 ? bytes[1...] : bytes[...]
-            position.dropsSpace = false
+            position.dropsSpace = decoding.spacedTokens.contains(id)
         }
     }
 

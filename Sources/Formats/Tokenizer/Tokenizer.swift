@@ -60,8 +60,12 @@ package final class Tokenizer: Sendable {
 
     // MARK: Encoding
 
+    /// Far more than any model's context; it keeps positions within 32 bits whatever a normalizer adds.
+    package static let maximumTextBytes = 16 << 20
+
     /// The tokens of a text. `addSpecial` adds BOS and EOS as the file says; `parseSpecial` lets control tokens
-    /// be recognised in the text. Throws when a character has no token, and nothing that stands for it.
+    /// be recognised in the text. A character that the vocabulary has nothing for, not even an unknown token, is
+    /// left out (`EncodingWork.omissions` counts them). Throws for a text of more than 16 MiB.
     package func encode(_ text: String, addSpecial: Bool, parseSpecial: Bool) throws -> [Int32] {
         try encode(spans: [Span(text, parsesSpecial: parseSpecial)], addSpecial: addSpecial)
     }
@@ -75,8 +79,9 @@ package final class Tokenizer: Sendable {
 
     /// The same; adds what it cost to `work`.
     package func encode(spans: [Span], addSpecial: Bool, work: inout EncodingWork) throws -> [Int32] {
-        guard spans.reduce(0, { $0 + $1.text.utf8.count }) < Int(Int32.max) / 4 else {
-            throw Failure.invalid("the text is too long to be encoded at once: 512 MB or more")
+        let size = spans.reduce(0) { $0 + $1.text.utf8.count }
+        guard size <= Self.maximumTextBytes else {
+            throw Failure.invalid("the text has \(size) bytes; at most \(Self.maximumTextBytes) are encoded at once")
         }
         var passage = Passage()
         for span in spans { passage.append(span.text, open: span.parsesSpecial) }
@@ -99,7 +104,7 @@ package final class Tokenizer: Sendable {
 
     /// Encodes what lies between added tokens of the raw text.
     private func encode(_ text: Passage, atStart: Bool, with merger: inout Merger, into ids: inout [Int32]) throws {
-        let normalized = normalizer.apply(to: text)
+        let normalized = try normalizer.apply(to: text)
         for part in normalizedTokens.parts(of: normalized) {
             switch part {
             case .token(let id): ids.append(id)
@@ -108,7 +113,7 @@ package final class Tokenizer: Sendable {
                 let pieces = preTokenizer.apply(to: scalars, atStart: atStart && range.lowerBound == 0)
                 var start = 0
                 for end in pieces.ends {
-                    try merger.encode(pieces.scalars, start, end, into: &ids)
+                    merger.encode(pieces.scalars, start, end, into: &ids)
                     start = end
                 }
             }
@@ -117,10 +122,10 @@ package final class Tokenizer: Sendable {
 
     /// The words that the pre-tokenizer makes of a text without added tokens, as the model sees them: normalized,
     /// and in the symbols of the byte alphabet for a byte-level model.
-    package func preTokenize(_ text: String) -> [String] {
+    package func preTokenize(_ text: String) throws -> [String] {
         var passage = Passage()
         passage.append(text, open: false)
-        return preTokenizer.split(Formats.text(ofScalars: normalizer.apply(to: passage).scalars))
+        return preTokenizer.split(Formats.text(ofScalars: try normalizer.apply(to: passage).scalars))
     }
 }
 
@@ -163,12 +168,4 @@ struct TokenizerParts {
     var decoding = DecodingRules()
     var special = SpecialTokens()
     var chatTemplate: String?
-}
-
-extension EncodingWork {
-    mutating func add(_ other: EncodingWork) {
-        symbols += other.symbols
-        queueOperations += other.queueOperations
-        merges += other.merges
-    }
 }

@@ -45,7 +45,7 @@ private struct GGUFTokenizerLoader {
             let mark = MergeModel.spaceMark
             let replace = Normalizer.Step.replace([0x20], with: [mark])
             parts.normalizer = Normalizer(steps: addsSpace ? [.prepend([mark]), replace] : [replace])
-            parts.decoding = DecodingRules(spaceMark: true, stripsAtStart: addsSpace, stripsAfterAdded: addsSpace)
+            parts.decoding = DecodingRules(spaceMark: true, stripsAtStart: addsSpace)
         } else {
             let words = try PreTokenizer(named: preTokenizerName())
             parts.preTokenizer = PreTokenizer(
@@ -53,6 +53,7 @@ private struct GGUFTokenizerLoader {
             parts.decoding = DecodingRules(byteLevel: true)
         }
         parts.rawTokens = try addedTokens()
+        if parts.decoding.stripsAtStart { parts.decoding.spacedTokens = Set(parts.rawTokens.map(\.id)) }
         parts.special = try specialTokens()
         parts.chatTemplate = try gguf.string("tokenizer.chat_template")
         return parts

@@ -20,9 +20,13 @@ struct TokenizerJSONLoader {
         parts.preTokenizer = PreTokenizer(stages: try stages.preTokenizer())
         parts.decoding = try stages.decoder()
         for entry in added where !entry.content.isEmpty {
-            if let token = entry.token(normalizer: entry.isNormalized ? parts.normalizer : nil) {
+            if let token = try entry.token(normalizer: entry.isNormalized ? parts.normalizer : nil) {
                 if entry.isNormalized { parts.normalizedTokens.append(token) } else { parts.rawTokens.append(token) }
             }
+        }
+        // Those found in normalized text come after the normalizer has put its space in front.
+        if parts.decoding.stripsAtStart, parts.normalizer.prepends {
+            parts.decoding.spacedTokens = Set(parts.rawTokens.map(\.id))
         }
         parts.special.unknown = try unknown(vocabulary)
         (parts.special.prefix, parts.special.suffix) = try stages.template(vocabulary)
@@ -62,9 +66,8 @@ struct TokenizerJSONLoader {
         let table = MergeTable(try merges(vocabulary), lastWins: true)
         return MergeModel(
             vocabulary: vocabulary, order: .ranked(table),
-            byteIDs: try flag("byte_fallback") ? byteIDs(vocabulary) : [],
-            unknown: try unknown(vocabulary), ignoresMerges: try flag("ignore_merges"),
-            fusesUnknown: try flag("fuse_unk"))
+            byteIDs: try flag("byte_fallback") ? byteIDs(vocabulary) : [], unknown: try unknown(vocabulary),
+            ignoresMerges: try flag("ignore_merges"), fusesUnknown: try flag("fuse_unk"))
     }
 
     private func byteIDs(_ vocabulary: Vocabulary) -> [Int32] {
@@ -120,11 +123,16 @@ struct TokenizerJSONLoader {
             kinds[id] = hasBytes && Tokenizer.byteValue(text[...]) != nil ? .byte : .normal
         }
         try place(added, &texts, &kinds)
-        return Vocabulary(texts: texts, kinds: kinds)
+        let vocabulary = Vocabulary(texts: texts, kinds: kinds)
+        for entry in added {
+            // Of two ids with one text, the lower is found.
+            guard let id = vocabulary.find(Array(entry.content.utf8)), id != entry.id else { continue }
+            throw Failure.corrupt("added token \"\(entry.content)\" has the ids \(id) and \(entry.id)")
+        }
+        return vocabulary
     }
 
     private func place(_ added: [AddedEntry], _ texts: inout [[UInt8]], _ kinds: inout [Vocabulary.Kind]) throws {
-        var seen: [[UInt8]: Int32] = [:]
         for entry in added {
             let id = Int(entry.id)
             let content = Array(entry.content.utf8)
@@ -132,11 +140,9 @@ struct TokenizerJSONLoader {
                 throw Failure.corrupt(
                     "added token \"\(entry.content)\" has the id \(id), which is that of \(quoted(texts[id]))")
             }
-            if let other = seen.updateValue(entry.id, forKey: content), other != entry.id {
-                throw Failure.corrupt("added token \"\(entry.content)\" has the ids \(other) and \(id)")
-            }
+            // A token that the model has too keeps the model's spelling: in the byte alphabet, perhaps.
+            if entry.isSpecial { kinds[id] = .control } else if texts[id].isEmpty { kinds[id] = .userDefined }
             texts[id] = content
-            kinds[id] = entry.isSpecial ? .control : .userDefined
         }
     }
 
@@ -152,10 +158,10 @@ struct TokenizerJSONLoader {
         let isSingleWord: Bool
 
         /// How the token is looked for: in normalized text, its normalized content is.
-        func token(normalizer: Normalizer?) -> AddedToken? {
+        func token(normalizer: Normalizer?) throws -> AddedToken? {
             var passage = Passage()
             passage.append(content, open: true)
-            if let normalizer { passage = normalizer.apply(to: passage) }
+            if let normalizer { passage = try normalizer.apply(to: passage) }
             guard passage.count > 0 else { return nil }
             return AddedToken(
                 id: id, content: passage.scalars, isControl: isSpecial, stripsLeft: stripsLeft,
@@ -172,17 +178,15 @@ struct TokenizerJSONLoader {
             else { throw Failure.corrupt("added_tokens[\(index)] has no content or no valid id") }
             func flag(_ key: String, default value: Bool) throws -> Bool {
                 guard let json = entry[key] else { return value }
-                guard let flag = json.bool else {
-                    throw Failure.corrupt("added_tokens[\(index)].\(key) is not a boolean")
-                }
-                return flag
+                if let flag = json.bool { return flag }
+                throw Failure.corrupt("added_tokens[\(index)].\(key) is not a boolean")
             }
             let isSpecial = try flag("special", default: false)
             return AddedEntry(
                 id: Int32(id), content: content, isSpecial: isSpecial,
                 isNormalized: try flag("normalized", default: !isSpecial),
-                stripsLeft: try flag("lstrip", default: false),
-                stripsRight: try flag("rstrip", default: false), isSingleWord: try flag("single_word", default: false))
+                stripsLeft: try flag("lstrip", default: false), stripsRight: try flag("rstrip", default: false),
+                isSingleWord: try flag("single_word", default: false))
         }
     }
 }

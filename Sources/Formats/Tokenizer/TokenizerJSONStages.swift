@@ -44,9 +44,9 @@ struct TokenizerJSONStages {
             switch try type(value, "normalizer") {
             case "NFC": .nfc
             case "Lowercase": .lowercase
-            case "Prepend": .prepend(scalarValues(try text(value, "prepend")))
+            case "Prepend": .prepend(try insertion(value, "prepend"))
             case "Replace":
-                .replace(try fixedPattern(value, "normalizer"), with: scalarValues(try text(value, "content")))
+                .replace(try fixedPattern(value, "normalizer"), with: try insertion(value, "content"))
             case "Strip":
                 .strip(
                     left: try flag(value, "strip_left", default: true),
@@ -54,6 +54,13 @@ struct TokenizerJSONStages {
             case let other: throw unknown("normalizer", other)
             }
         }
+    }
+
+    /// A text that a normalizer puts in: short, so that no single step can fill the memory.
+    private func insertion(_ value: JSON, _ key: String) throws -> [UInt32] {
+        let scalars = scalarValues(try text(value, key))
+        guard scalars.count <= 64 else { throw Failure.unsupported("normalizer: \(key) has more than 64 characters") }
+        return scalars
     }
 
     /// A pattern that is a fixed text.
@@ -69,6 +76,16 @@ struct TokenizerJSONStages {
     // MARK: Pre-tokenizer
 
     func preTokenizer() throws -> [PreTokenizer.Stage] {
+        let stages = try preTokenizerStages()
+        // Each of these can double a text; twice the same is nothing that a trained tokenizer has.
+        let growing = stages.filter { if case .split = $0 { false } else { true } }
+        guard growing.count <= 2, stages.count <= 64 else {
+            throw Failure.unsupported("pre_tokenizer: more than 64 stages, or 2 of ByteLevel and Metaspace")
+        }
+        return stages
+    }
+
+    private func preTokenizerStages() throws -> [PreTokenizer.Stage] {
         try flattened("pre_tokenizer", parts: "pretokenizers").map { value in
             switch try type(value, "pre_tokenizer") {
             case "ByteLevel":
@@ -148,7 +165,7 @@ struct TokenizerJSONStages {
             case "Replace":
                 try requireSpaceMark(try fixedPattern(value, "decoder"))
                 guard try text(value, "content") == " " else {
-                    throw Failure.unsupported("decoder: Replace by no space")
+                    throw Failure.unsupported("decoder: Replace by anything but a space is not supported")
                 }
                 rules.spaceMark = true
             case "Strip":
@@ -159,7 +176,6 @@ struct TokenizerJSONStages {
             case let other: throw unknown("decoder", other)
             }
         }
-        rules.stripsAfterAdded = try rules.stripsAtStart && prependsAfterAdded()
         return rules
     }
 
@@ -167,11 +183,6 @@ struct TokenizerJSONStages {
         guard text == [MergeModel.spaceMark] else {
             throw Failure.unsupported("decoder: a replacement of another character than U+2581 is not supported")
         }
-    }
-
-    /// Whether each text between added tokens gets a "▁", and not only the first.
-    private func prependsAfterAdded() throws -> Bool {
-        try normalizer().contains { if case .prepend = $0 { true } else { false } }
     }
 
     // MARK: Post-processor
