@@ -51,16 +51,7 @@ func half(_ bytes: Bytes, _ offset: Int) -> Float {
 }
 
 private func expandHalves(_ source: UnsafeRawPointer, _ count: Int, _ target: Floats) {
-    var index = 0
-    while index + 8 <= count {
-        let bits = (source + index * 2).loadUnaligned(as: SIMD8<UInt16>.self)
-        UnsafeMutableRawPointer(target + index).storeBytes(of: floatsFromHalves(bits), as: SIMD8<Float>.self)
-        index += 8
-    }
-    while index < count {
-        target[index] = floatFromHalf((source + index * 2).loadUnaligned(as: UInt16.self))
-        index += 1
-    }
+    for index in 0..<count { target[index] = floatFromHalf((source + index * 2).loadUnaligned(as: UInt16.self)) }
 }
 
 private func expandBFloats(_ source: UnsafeRawPointer, _ count: Int, _ target: Floats) {
@@ -69,77 +60,61 @@ private func expandBFloats(_ source: UnsafeRawPointer, _ count: Int, _ target: F
 
 // MARK: Blocks of 32
 
+// Plain loops over lanes: the optimiser makes vectors of them, while conversions between SIMD types of the standard
+// library would become calls.
+
 /// d (half), 32 signed bytes: x = d·q.
 @inline(__always)
 private func expandQ8_0(_ block: Bytes, _ out: Floats) {
     let scale = half(block, 0)
-    for step in 0..<2 {
-        let quants = UnsafeRawPointer(block + 2 + step * 16).loadUnaligned(as: SIMD16<Int8>.self)
-        let values = SIMD16<Float>(SIMD16<Int32>(truncatingIfNeeded: quants)) * scale
-        UnsafeMutableRawPointer(out + step * 16).storeBytes(of: values, as: SIMD16<Float>.self)
-    }
+    for lane in 0..<32 { out[lane] = Float(Int32(Int8(bitPattern: block[2 + lane]))) * scale }
 }
 
-/// Nibbles of a block: the low ones are elements 0 to 15, the high ones 16 to 31.
-@inline(__always)
-private func nibbles(_ bytes: Bytes) -> (low: SIMD16<UInt8>, high: SIMD16<UInt8>) {
-    let packed = UnsafeRawPointer(bytes).loadUnaligned(as: SIMD16<UInt8>.self)
-    return (packed & 0x0F, packed &>> 4)
-}
-
-@inline(__always)
-private func store(_ quants: SIMD16<UInt8>, minus offset: Int32, _ scale: Float, _ minimum: Float, _ out: Floats) {
-    let integers = SIMD16<Int32>(truncatingIfNeeded: quants) &- offset
-    let values = SIMD16<Float>(integers) * scale + minimum
-    UnsafeMutableRawPointer(out).storeBytes(of: values, as: SIMD16<Float>.self)
-}
-
-/// d, 16 bytes of nibbles: x = d·(q - 8).
+/// d, 16 bytes of nibbles: x = d·(q - 8). The low nibbles are elements 0 to 15, the high ones 16 to 31, as in all types
+/// of this group.
 @inline(__always)
 private func expandQ4_0(_ block: Bytes, _ out: Floats) {
     let scale = half(block, 0)
-    let (low, high) = nibbles(block + 2)
-    store(low, minus: 8, scale, -0.0, out)
-    store(high, minus: 8, scale, -0.0, out + 16)
+    for lane in 0..<16 {
+        out[lane] = Float(Int32(block[2 + lane] & 15) - 8) * scale
+        out[lane + 16] = Float(Int32(block[2 + lane] >> 4) - 8) * scale
+    }
 }
 
 /// d, m, 16 bytes of nibbles: x = d·q + m.
 @inline(__always)
 private func expandQ4_1(_ block: Bytes, _ out: Floats) {
     let (scale, minimum) = (half(block, 0), half(block, 2))
-    let (low, high) = nibbles(block + 4)
-    store(low, minus: 0, scale, minimum, out)
-    store(high, minus: 0, scale, minimum, out + 16)
+    for lane in 0..<16 {
+        out[lane] = Float(Int32(block[4 + lane] & 15)) * scale + minimum
+        out[lane + 16] = Float(Int32(block[4 + lane] >> 4)) * scale + minimum
+    }
 }
 
-/// The fifth bits of 32 elements: bit i belongs to element i.
-@inline(__always)
-private func fifthBits(_ bytes: Bytes) -> (low: SIMD16<UInt8>, high: SIMD16<UInt8>) {
-    let bits = UnsafeRawPointer(bytes).loadUnaligned(as: UInt32.self)
-    let lanes = SIMD16<UInt32>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-    let low = (SIMD16(repeating: bits) &>> lanes) & 1
-    let high = (SIMD16(repeating: bits &>> 16) &>> lanes) & 1
-    return (SIMD16<UInt8>(truncatingIfNeeded: low &<< 4), SIMD16<UInt8>(truncatingIfNeeded: high &<< 4))
-}
-
-/// d, 4 bytes of fifth bits, 16 bytes of nibbles: x = d·(q - 16).
+/// d, 4 bytes with the fifth bit of element i as bit i, 16 bytes of nibbles: x = d·(q - 16).
 @inline(__always)
 private func expandQ5_0(_ block: Bytes, _ out: Floats) {
     let scale = half(block, 0)
-    let (low, high) = nibbles(block + 6)
-    let fifth = fifthBits(block + 2)
-    store(low | fifth.low, minus: 16, scale, -0.0, out)
-    store(high | fifth.high, minus: 16, scale, -0.0, out + 16)
+    let fifth = UnsafeRawPointer(block + 2).loadUnaligned(as: UInt32.self)
+    for lane in 0..<16 {
+        let low = UInt32(block[6 + lane] & 15) | (fifth >> UInt32(lane) & 1) << 4
+        let high = UInt32(block[6 + lane] >> 4) | (fifth >> UInt32(lane + 16) & 1) << 4
+        out[lane] = Float(Int32(bitPattern: low) - 16) * scale
+        out[lane + 16] = Float(Int32(bitPattern: high) - 16) * scale
+    }
 }
 
 /// d, m, 4 bytes of fifth bits, 16 bytes of nibbles: x = d·q + m.
 @inline(__always)
 private func expandQ5_1(_ block: Bytes, _ out: Floats) {
     let (scale, minimum) = (half(block, 0), half(block, 2))
-    let (low, high) = nibbles(block + 8)
-    let fifth = fifthBits(block + 4)
-    store(low | fifth.low, minus: 0, scale, minimum, out)
-    store(high | fifth.high, minus: 0, scale, minimum, out + 16)
+    let fifth = UnsafeRawPointer(block + 4).loadUnaligned(as: UInt32.self)
+    for lane in 0..<16 {
+        let low = UInt32(block[8 + lane] & 15) | (fifth >> UInt32(lane) & 1) << 4
+        let high = UInt32(block[8 + lane] >> 4) | (fifth >> UInt32(lane + 16) & 1) << 4
+        out[lane] = Float(Int32(bitPattern: low)) * scale + minimum
+        out[lane + 16] = Float(Int32(bitPattern: high)) * scale + minimum
+    }
 }
 
 // MARK: IQ4, a table of 16 values

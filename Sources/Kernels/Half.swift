@@ -4,13 +4,11 @@
 @inline(__always)
 package func floatFromHalf(_ bits: UInt16) -> Float {
     let sign = UInt32(bits & 0x8000) << 16
-    let magnitude = UInt32(bits & 0x7FFF)
-    if magnitude >= 0x7C00 {  // infinity and NaN
-        return Float(bitPattern: sign | 0x7F80_0000 | (magnitude & 0x3FF) << 13)
-    }
-    // The scaling by 2^112 puts the exponent right and normalises subnormals exactly.
-    let scaled = Float(bitPattern: magnitude << 13) * Float(bitPattern: 0x7780_0000)
-    return Float(bitPattern: scaled.bitPattern | sign)
+    let magnitude = UInt32(bits & 0x7FFF) << 13
+    // The scaling by 2^112 puts the exponent right and normalises subnormals exactly; infinity and NaN need all ones.
+    let scaled = (Float(bitPattern: magnitude) * Float(bitPattern: 0x7780_0000)).bitPattern
+    let value = magnitude >= 0x7C00 << 13 ? magnitude | 0x7F80_0000 : scaled
+    return Float(bitPattern: value | sign)
 }
 
 /// Float to the nearest binary16, ties to even; beyond the range gives infinity, NaN stays NaN.
@@ -32,15 +30,3 @@ package func halfFromFloat(_ value: Float) -> UInt16 {
 /// bfloat16 bits to the float of the same value.
 @inline(__always)
 package func floatFromBFloat(_ bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
-
-/// Eight binary16 values at once; the same results as `floatFromHalf`.
-@inline(__always)
-func floatsFromHalves(_ bits: SIMD8<UInt16>) -> SIMD8<Float> {
-    let wide = SIMD8<UInt32>(truncatingIfNeeded: bits)
-    let sign = (wide & 0x8000) &<< 16
-    let magnitude = wide & 0x7FFF
-    let scaled = unsafeBitCast(magnitude &<< 13, to: SIMD8<Float>.self) * Float(bitPattern: 0x7780_0000)
-    let special = (magnitude &<< 13) | 0x7F80_0000
-    let result = unsafeBitCast(scaled, to: SIMD8<UInt32>.self).replacing(with: special, where: magnitude .>= 0x7C00)
-    return unsafeBitCast(result | sign, to: SIMD8<Float>.self)
-}

@@ -74,14 +74,19 @@ struct SpeculationArguments: ParsableArguments {
 }
 
 struct SamplingArguments: ParsableArguments {
-    @Option(name: [.customLong("temp"), .customLong("temperature")], help: "Temperature; 0 takes the likeliest token.")
+    @Option(
+        name: [.customLong("temp"), .customLong("temperature")], parsing: .unconditional,
+        help: "Temperature; 0 takes the likeliest token.")
     var temperature: Float = 0
-    @Option(help: "Keep the k likeliest tokens; 0: all.") var topK = 0
-    @Option(help: "Keep the likeliest tokens that together reach this probability.") var topP: Float = 1
-    @Option(help: "Keep tokens with at least this share of the likeliest one's probability.") var minP: Float = 0
-    @Option(help: "Above 1 discourages tokens seen before.") var repetitionPenalty: Float = 1
-    @Option(help: "Subtracted from tokens in the output.") var presencePenalty: Float = 0
-    @Option(help: "Subtracted for every occurrence in the output.") var frequencyPenalty: Float = 0
+    @Option(parsing: .unconditional, help: "Keep the k likeliest tokens; 0: all.") var topK = 0
+    @Option(parsing: .unconditional, help: "Keep the likeliest tokens that together reach this probability.") var topP:
+        Float = 1
+    @Option(parsing: .unconditional, help: "Keep tokens with at least this share of the likeliest one's probability.")
+    var minP: Float = 0
+    @Option(parsing: .unconditional, help: "Above 1 discourages tokens seen before.") var repetitionPenalty: Float = 1
+    @Option(parsing: .unconditional, help: "Subtracted from tokens in the output.") var presencePenalty: Float = 0
+    @Option(parsing: .unconditional, help: "Subtracted for every occurrence in the output.") var frequencyPenalty:
+        Float = 0
     @Option(help: ArgumentHelp("Add to the logit of a token; may be repeated.", valueName: "token=bias"))
     var logitBias: [String] = []
     @Option(name: [.customShort("s"), .long], help: "The same seed gives the same text. Default: drawn.")

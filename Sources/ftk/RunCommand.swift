@@ -15,7 +15,9 @@ struct RunCommand: ParsableCommand {
 
     @Option(name: [.customShort("p"), .long], help: "The prompt; standard input when absent.")
     var prompt: String?
-    @Option(name: [.customShort("n"), .long], help: "Most tokens to generate; -1: until the context is full.")
+    @Option(
+        name: [.customShort("n"), .long], parsing: .unconditional,
+        help: "Most tokens to generate; -1: until the context is full.")
     var maxTokens = 128
     @Option(help: "End before this text; may be repeated.") var stop: [String] = []
     @Flag(help: "Treat the prompt as a chat message and answer it.") var chat = false
