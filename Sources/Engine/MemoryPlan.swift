@@ -8,6 +8,7 @@ package struct EngineSizing: Sendable {
     package let contextTokens: Int
     package let kvBytesPerToken: Int
     package let kvBlocks: Int
+    package let kvBytes: Int
     package let threads: Int
     package let scratchBytes: Int
 
@@ -31,12 +32,15 @@ package struct EngineSizing: Sendable {
         } else {
             kvBlocks = (max(EngineOptions.defaultKVTokens, contextTokens) + kvBlockTokens - 1) / kvBlockTokens
         }
-        guard kvBlocks > 0, kvBlocks <= Int(Int32.max) / kvBlockTokens else {
+        guard kvBlocks > 0, kvBlocks <= Int(Int32.max) / kvBlockTokens,
+            let budget = checkedProduct(kvBlocks, kvBlockTokens, kvBytesPerToken), budget <= Int.max / 8
+        else {
             throw Failure(
                 .outOfMemoryBudget,
-                "kv_budget_bytes is \(options.kvBudgetBytes), but one block of \(kvBlockTokens) tokens takes "
-                    + "\(kvBytesPerToken * kvBlockTokens) bytes")
+                "a KV cache of kv_budget_bytes = \(options.kvBudgetBytes) is not possible: a block of \(kvBlockTokens) tokens "
+                    + "takes \(kvBytesPerToken * kvBlockTokens) bytes, and \(kvBlocks) would be needed")
         }
+        kvBytes = budget
         var scratch = 0
         for shape in [target, draft].compactMap({ $0 }) {
             guard
@@ -74,7 +78,7 @@ package struct MemoryPlan: Sendable {
         kvBytesPerToken = sizing.kvBytesPerToken
         kvBytesPerRequest =
             EngineSizing.blocks(forTokens: sizing.contextTokens) * Kernels.kvBlockTokens * kvBytesPerToken
-        kvBudgetBytes = sizing.kvBlocks * Kernels.kvBlockTokens * kvBytesPerToken
+        kvBudgetBytes = sizing.kvBytes
         scratchBytes = sizing.scratchBytes
         peakBytes = targetWeightsBytes + draftWeightsBytes + kvBudgetBytes + scratchBytes
     }
