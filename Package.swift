@@ -57,7 +57,11 @@ let package = Package(
             name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Engine"], path: "Tests/Fuzz",
             swiftSettings: swift6),
         .target(
-            name: "TestSupport", dependencies: ["Formats"], path: "Tests/TestSupport", swiftSettings: swift6),
+            name: "TestSupport", dependencies: ["Formats", "Kernels"], path: "Tests/TestSupport", swiftSettings: swift6),
+        .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Formats", "TestSupport"], swiftSettings: swift6),
+        .testTarget(
+            name: "ModelTests", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: swift6),
         .testTarget(
             name: "FormatsTests", dependencies: ["Formats", "TestSupport"],
             resources: [.copy("Fixtures")], swiftSettings: swift6),

@@ -33,6 +33,15 @@ struct Safetensors {
         entries = try members.filter { $0.key != "__metadata__" }.map {
             try Self.entry($0.key, $0.value, path: path, data: data, size: size)
         }
+        try checkPlaces()
+    }
+
+    /// The format gives every byte to one tensor at most.
+    private func checkPlaces() throws {
+        let places = entries.sorted { ($0.offset, $0.byteCount) < ($1.offset, $1.byteCount) }
+        for (entry, next) in zip(places, places.dropFirst()) where entry.offset + entry.byteCount > next.offset {
+            throw Failure.corrupt("\(file.path): the data of the tensors \(entry.name) and \(next.name) overlap")
+        }
     }
 
     private static func entry(_ name: String, _ json: JSON, path: String, data: Int, size: Int) throws -> Entry {

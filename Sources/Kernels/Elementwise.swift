@@ -55,7 +55,7 @@ package func rotate(
     }
 }
 
-/// Whether all of `values` [count] are finite or, where `allowsMinusInfinity`, -infinity.
+/// Whether all of `values` [count] are finite.
 package func allFinite(_ values: UnsafePointer<Float>, count: Int) -> Bool {
     // x - x is 0 for finite x only, and NaN stays NaN in a sum.
     var sums = SIMD8<Float>()

@@ -27,7 +27,7 @@ package func checkedProduct(_ factors: Int...) -> Int? {
     var total = 1
     for factor in factors {
         let (product, overflow) = total.multipliedReportingOverflow(by: factor)
-        guard !overflow, product >= 0 else { return nil }
+        guard !overflow, factor >= 0 else { return nil }
         total = product
     }
     return total

@@ -24,7 +24,7 @@ import Testing
     /// Any ids at all: what comes out is what the bytes of all of them give, repaired at once.
     @Test(arguments: fixtures) func randomTokens(_ name: String) throws {
         let tokenizer = try Tokenizer(folder: fixture("tokenizer/" + name))
-        var generator = SeededGenerator(seed: 17)
+        var generator = SplitMix64(seed: 17)
         for round in 0..<2000 {
             let limit = UInt64(round % 2 == 0 ? 300 : tokenizer.vocabularySize)
             let ids = (0..<generator.next() % 12).map { _ in Int32(generator.next() % limit) }

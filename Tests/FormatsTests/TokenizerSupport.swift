@@ -1,14 +1,12 @@
 import Formats
-import Glibc
 import TestSupport
 
 /// A file or folder of Fixtures/.
 func fixture(_ relative: String) -> String {
-    let here = #filePath
-    return here.prefix(through: here.lastIndex(of: "/") ?? here.startIndex) + "Fixtures/" + relative
+    testFile("FormatsTests/Fixtures/" + relative)
 }
 
-func fileBytes(_ path: String) throws -> [UInt8] { try FileSource.contents(of: path, limit: 1 << 28) }
+func fileBytes(_ path: String) throws -> [UInt8] { try contents(of: path) }
 
 func haveShared(_ relative: String) -> Bool { sharedTestData(relative) != nil }
 
@@ -62,20 +60,7 @@ struct TokenizerGolden: Sendable {
     }
 }
 
-/// Splitmix64: the same numbers on every run.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-
+extension SplitMix64 {
     /// Random scalars of all planes, many of them from small ranges so that they interact.
     mutating func text(scalars count: Int) -> String {
         var text = String.UnicodeScalarView()
@@ -87,69 +72,16 @@ struct SeededGenerator: RandomNumberGenerator {
     }
 }
 
-/// A file that is removed with the object.
-final class TemporaryFile {
-    let path: String
-
-    init(_ bytes: [UInt8], name: String = "file") throws {
-        path = try TemporaryFile.folder() + "/" + name
-        try write(bytes, to: path)
-    }
-
-    deinit {
-        unlink(path)
-        rmdir(String(path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex)))
-    }
-
-    static func folder() throws -> String {
-        var template = Array("/tmp/ftk-test-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Failure(.io, "mkdtemp failed") }
-        return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-}
-
-func write(_ bytes: [UInt8], to path: String) throws {
-    guard let file = fopen(path, "wb") else { throw Failure(.io, "cannot create \(path)") }
-    defer { fclose(file) }
-    guard fwrite(bytes, 1, bytes.count, file) == bytes.count else { throw Failure(.io, "cannot write \(path)") }
-}
-
-/// Writes the metadata of a GGUF file without tensors.
-struct GGUFWriter {
-    private var body: [UInt8] = []
-    private var count: UInt64 = 0
-
-    private static func bytes(_ value: some FixedWidthInteger) -> [UInt8] {
-        withUnsafeBytes(of: value.littleEndian) { Array($0) }
-    }
-
-    private static func string(_ text: String) -> [UInt8] { bytes(UInt64(text.utf8.count)) + Array(text.utf8) }
-
-    private mutating func add(_ key: String, _ type: UInt32, _ value: [UInt8]) {
-        body += Self.string(key) + Self.bytes(type) + value
-        count += 1
-    }
-
-    private mutating func add(_ key: String, array type: UInt32, _ elements: [[UInt8]]) {
-        add(key, 9, Self.bytes(type) + Self.bytes(UInt64(elements.count)) + elements.joined())
-    }
-
-    mutating func add(_ key: String, _ value: String) { add(key, 8, Self.string(value)) }
-    mutating func add(_ key: String, _ value: Bool) { add(key, 7, [value ? 1 : 0]) }
-    mutating func add(_ key: String, _ value: UInt32) { add(key, 4, Self.bytes(value)) }
-    mutating func add(_ key: String, strings value: [String]) { add(key, array: 8, value.map(Self.string)) }
-    mutating func add(_ key: String, floats value: [Float]) {
-        add(key, array: 6, value.map { Self.bytes($0.bitPattern) })
-    }
-    mutating func add(_ key: String, integers value: [Int32]) { add(key, array: 5, value.map { Self.bytes($0) }) }
-
-    /// The whole file.
-    var bytes: [UInt8] {
-        Array("GGUF".utf8) + Self.bytes(UInt32(3)) + Self.bytes(UInt64(0)) + Self.bytes(count) + body
-    }
+extension GGUFWriter {
+    mutating func add(_ key: String, _ value: String) { set(key, .text(value)) }
+    mutating func add(_ key: String, _ value: Bool) { set(key, .bool(value ? 1 : 0)) }
+    mutating func add(_ key: String, _ value: UInt32) { set(key, .uint32(value)) }
+    mutating func add(_ key: String, strings value: [String]) { set(key, .array(type: 8, value.map { .text($0) })) }
+    mutating func add(_ key: String, floats value: [Float]) { set(key, .array(type: 6, value.map { .float32($0) })) }
+    mutating func add(_ key: String, integers value: [Int32]) { set(key, .array(type: 5, value.map { .int32($0) })) }
 
     func tokenizer() throws -> Tokenizer {
-        let file = try TemporaryFile(bytes)
-        return try Tokenizer(gguf: try GGUF(path: file.path))
+        let folder = try TemporaryFolder()
+        return try Tokenizer(gguf: try GGUF(path: folder.write(bytes, to: "vocabulary.gguf")))
     }
 }

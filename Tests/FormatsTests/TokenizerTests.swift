@@ -11,7 +11,7 @@ import Testing
 
     /// U+2581 is left out where it stands for a space: there no vocabulary can tell the two apart.
     private func checkRoundTrips(_ tokenizer: Tokenizer, mark: Bool) throws {
-        var generator = SeededGenerator(seed: 99)
+        var generator = SplitMix64(seed: 99)
         var texts = try TokenizerGoldenTests.golden.get().texts
         for _ in 0..<200 { texts.append(generator.text(scalars: Int(generator.next() % 60))) }
         for text in texts where mark || !text.unicodeScalars.contains("\u{2581}") {
@@ -61,7 +61,7 @@ import Testing
     @Test(.enabled(if: haveShared("tokenizers/smollm2"), "FTK_TEST_DATA is not set"))
     func workIsLinear() throws {
         let prose = String(decoding: try fileBytes(try shared("prompts/self-instruct.jsonl")), as: UTF8.self)
-        var generator = SeededGenerator(seed: 5)
+        var generator = SplitMix64(seed: 5)
         let noise = (0..<700_000).map { _ in UInt8.random(in: 0...255, using: &generator) }
         let texts = [
             String(repeating: prose, count: 6), String(repeating: "a", count: 1_000_000),
@@ -116,7 +116,7 @@ import Testing
     @Test(arguments: ["llama2", "mistral", "metaspace", "stages", "llama3", "qwen2", "falcon", "gpt2-prefix"])
     func bordersOfSpansHaveNoEffect(_ name: String) throws {
         let tokenizer = try fixtureTokenizer(name)
-        var generator = SeededGenerator(seed: 3)
+        var generator = SplitMix64(seed: 3)
         for text in try TokenizerGoldenTests.golden.get().texts {
             for parses in [false, true] {
                 var spans: [Tokenizer.Span] = []

@@ -1,0 +1,218 @@
+import Glibc
+import Kernels
+import TestSupport
+import Testing
+
+/// The keys and values of one sequence in one layer, by position, and where its blocks lie.
+private struct Past {
+    let format: KVFormat
+    let kvHeads: Int
+    let size: Int
+    let count: Int
+    var keys: [Float]  // [count, kvHeads, size]
+    var values: [Float]
+
+    init(_ format: KVFormat, kvHeads: Int, size: Int, count: Int, _ random: inout SplitMix64) {
+        (self.format, self.kvHeads, self.size, self.count) = (format, kvHeads, size, count)
+        keys = random.floats(count * kvHeads * size, bound: 2)
+        values = random.floats(count * kvHeads * size, bound: 2)
+    }
+
+    private var headBytes: Int { format.bytes(of: size) ?? 0 }
+    private var tokenBytes: Int { headBytes * kvHeads }
+
+    /// What is read back of stored elements.
+    func stored(_ elements: [Float]) -> [Float] {
+        var bytes = [UInt8](repeating: 0, count: elements.count / size * headBytes)
+        var result = elements
+        let blockFormat: BlockFormat = format == .f32 ? .f32 : format == .f16 ? .f16 : .q8_0
+        bytes.withUnsafeMutableBytes { memory in
+            guard let base = memory.baseAddress else { return }
+            for head in 0..<elements.count / size {
+                elements.withUnsafeBufferPointer { source in
+                    guard let from = source.baseAddress else { return }
+                    storeKV(from + head * size, count: size, as: format, at: base + head * headBytes)
+                }
+            }
+            dequantize(blockFormat, base, count: elements.count, into: &result)
+        }
+        return result
+    }
+
+    /// The attention of a row at `position` over the cache, whose unused memory reads as NaN. `blocks` is the table.
+    func attend(_ query: [Float], position: Int, heads: Int, window: Int, scale: Float, blocks: [Int32]) -> [Float] {
+        let most = (blocks.max().map { Int($0) } ?? 0) + 1
+        let bytes = most * kvBlockTokens * tokenBytes
+        var (keyMemory, valueMemory) = ([UInt8](repeating: 0xFF, count: bytes), [UInt8](repeating: 0xFF, count: bytes))
+        place(keys, blocks, in: &keyMemory)
+        place(values, blocks, in: &valueMemory)
+        let shape = AttentionShape(
+            heads: heads, kvHeads: kvHeads, headDimension: size, scale: scale, window: window)
+        var output = [Float](repeating: .nan, count: heads * size)
+        var scratch = [Float](repeating: .nan, count: shape.scratch)
+        keyMemory.withUnsafeMutableBytes { keys in
+            valueMemory.withUnsafeMutableBytes { values in
+                guard let keys = keys.baseAddress, let values = values.baseAddress else { return }
+                let layer = KVLayer(
+                    keys: keys, values: values, format: format, headBytes: headBytes, tokenBytes: tokenBytes)
+                for kvHead in 0..<kvHeads {
+                    Kernels.attend(
+                        query: query, position: position, kvHead: kvHead, layer: layer, blocks: blocks, shape: shape,
+                        scratch: &scratch, output: &output)
+                }
+            }
+        }
+        return output
+    }
+
+    private func place(_ elements: [Float], _ blocks: [Int32], in memory: inout [UInt8]) {
+        memory.withUnsafeMutableBytes { memory in
+            elements.withUnsafeBufferPointer { source in
+                guard let base = memory.baseAddress, let from = source.baseAddress else { return }
+                for position in 0..<count {
+                    let slot = Int(blocks[position / kvBlockTokens]) * kvBlockTokens + position % kvBlockTokens
+                    for head in 0..<kvHeads {
+                        storeKV(
+                            from + (position * kvHeads + head) * size, count: size, as: format,
+                            at: base + slot * tokenBytes + head * headBytes)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Softmax over the visible positions as it is defined, in double.
+    func reference(_ query: [Float], position: Int, heads: Int, window: Int, scale: Float) -> [Double] {
+        let (keys, values) = (stored(keys), stored(values))
+        let first = window > position ? 0 : position + 1 - window
+        return (0..<heads).flatMap { head -> [Double] in
+            let kvHead = head / (heads / kvHeads)
+            let scores = (first...position).map { at in
+                Double(scale)
+                    * (0..<size).reduce(0) {
+                        $0 + Double(query[head * size + $1]) * Double(keys[(at * kvHeads + kvHead) * size + $1])
+                    }
+            }
+            let top = scores.max() ?? 0
+            let weights = scores.map { exp($0 - top) }
+            let sum = weights.reduce(0, +)
+            return (0..<size).map { element in
+                weights.indices.reduce(0) {
+                    $0 + weights[$1] / sum * Double(values[((first + $1) * kvHeads + kvHead) * size + element])
+                }
+            }
+        }
+    }
+}
+
+@Suite struct AttentionTests {
+    private static let shapes: [(heads: Int, kvHeads: Int, size: Int)] = [
+        (1, 1, 32), (4, 4, 8), (4, 1, 24), (6, 2, 64), (8, 2, 96), (3, 1, 12),
+    ]
+    private static let windows = [Int.max, 1, 2, 5, 31, 32, 33, 64, 70, 1000]
+
+    private func table(_ count: Int, _ random: inout SplitMix64) -> [Int32] {
+        Array((0..<Int32(12)).shuffled(using: &random).prefix((count + kvBlockTokens - 1) / kvBlockTokens))
+    }
+
+    @Test(arguments: KVFormat.allCases)
+    func agreesWithPlainSoftmax(format: KVFormat) {
+        var random = SplitMix64(seed: UInt64(format.rawValue) + 1)
+        for (heads, kvHeads, size) in Self.shapes where format.bytes(of: size) != nil {
+            for position in [0, 1, 30, 31, 32, 33, 63, 64, 130, 200] {
+                let past = Past(format, kvHeads: kvHeads, size: size, count: position + 1, &random)
+                let query = random.floats(heads * size, bound: 2)
+                let blocks = table(position + 1, &random)
+                for window in [Int.max, Self.windows[random.int(0..<Self.windows.count)]] {
+                    let scale = 1 / Float(size).squareRoot()
+                    let ours = past.attend(
+                        query, position: position, heads: heads, window: window, scale: scale, blocks: blocks)
+                    let truth = past.reference(query, position: position, heads: heads, window: window, scale: scale)
+                    let errors = zip(ours, truth).map { abs(Double($0) - $1) }
+                    #expect(
+                        errors.allSatisfy { $0 < 1e-5 },
+                        "\(heads)/\(kvHeads) heads of \(size), position \(position), window \(window)")
+                }
+            }
+        }
+    }
+
+    @Test(arguments: windows)
+    func windowsHideWhatIsOlder(window: Int) {
+        var random = SplitMix64(seed: 21)
+        var past = Past(.f32, kvHeads: 2, size: 16, count: 151, &random)
+        let query = random.floats(4 * 16)
+        let blocks = table(151, &random)
+        let before = past.attend(query, position: 150, heads: 4, window: window, scale: 0.25, blocks: blocks)
+        let visible = min(window, 151)
+        for index in 0..<(151 - visible) * 2 * 16 {
+            past.keys[index] = .nan
+            past.values[index] = .infinity
+        }
+        let after = past.attend(query, position: 150, heads: 4, window: window, scale: 0.25, blocks: blocks)
+        #expect(before.map(\.bitPattern) == after.map(\.bitPattern))
+        // The oldest visible one does matter.
+        past.values[(151 - visible) * 2 * 16] += 100
+        let other = past.attend(query, position: 150, heads: 4, window: window, scale: 0.25, blocks: blocks)
+        #expect(before.map(\.bitPattern) != other.map(\.bitPattern))
+    }
+
+    /// The same past in other blocks, and with a longer future behind it, gives the same bits.
+    @Test(arguments: KVFormat.allCases)
+    func bitsDoNotDependOnBlocksOrFuture(format: KVFormat) {
+        var random = SplitMix64(seed: 31)
+        let whole = Past(format, kvHeads: 2, size: 32, count: 140, &random)
+        for position in [0, 31, 32, 77, 127, 139] {
+            let query = random.floats(6 * 32)
+            for window in [Int.max, 40] {
+                let tables = (0..<6).map { _ in table(140, &random) }
+                let results = tables.map {
+                    whole.attend(query, position: position, heads: 6, window: window, scale: 0.2, blocks: $0)
+                        .map(\.bitPattern)
+                }
+                for result in results { #expect(result == results[0]) }
+            }
+        }
+    }
+
+    /// A head's result depends on its own query and KV head alone: grouping only shares loads.
+    @Test func groupedHeadsEqualSeparateOnes() {
+        var random = SplitMix64(seed: 41)
+        let past = Past(.f16, kvHeads: 1, size: 24, count: 70, &random)
+        let query = random.floats(5 * 24)
+        let blocks = table(70, &random)
+        let grouped = past.attend(query, position: 69, heads: 5, window: .max, scale: 0.3, blocks: blocks)
+        for head in 0..<5 {
+            let own = Array(query[head * 24..<(head + 1) * 24])
+            let alone = past.attend(own, position: 69, heads: 1, window: .max, scale: 0.3, blocks: blocks)
+            #expect(alone.map(\.bitPattern) == grouped[head * 24..<(head + 1) * 24].map(\.bitPattern))
+        }
+    }
+
+    /// Scores of -infinity weigh nothing, wherever they stand; a whole block of them too.
+    @Test(arguments: [0..<1, 0..<32, 5..<40, 32..<64, 10..<99, 64..<96])
+    func minusInfinityWeighsNothing(hidden: Range<Int>) {
+        var random = SplitMix64(seed: 51)
+        var past = Past(.f32, kvHeads: 1, size: 8, count: 100, &random)
+        var query = random.floats(8)
+        query[0] = 2
+        for at in hidden { past.keys[at * 8] = -.greatestFiniteMagnitude }
+        let blocks = table(100, &random)
+        let ours = past.attend(query, position: 99, heads: 1, window: .max, scale: 1, blocks: blocks)
+        let truth = past.reference(query, position: 99, heads: 1, window: .max, scale: 1)
+        for (ours, truth) in zip(ours, truth) { #expect(abs(Double(ours) - truth) < 1e-5) }
+    }
+
+    /// Scores far apart, where a softmax without its maximum would overflow.
+    @Test func largeScoresDoNotOverflow() {
+        var random = SplitMix64(seed: 61)
+        let past = Past(.f32, kvHeads: 1, size: 8, count: 90, &random)
+        let query = random.floats(8, bound: 1000)
+        let blocks = table(90, &random)
+        for position in 0..<90 {
+            let ours = past.attend(query, position: position, heads: 1, window: .max, scale: 1, blocks: blocks)
+            let truth = past.reference(query, position: position, heads: 1, window: .max, scale: 1)
+            for (ours, truth) in zip(ours, truth) { #expect(abs(Double(ours) - truth) < 2e-3) }
+        }
+    }
+}
