@@ -25,7 +25,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CForetoken", path: "include"),
         .systemLibrary(name: "CSystem"),
-        .target(name: "Kernels", swiftSettings: swift6),
+        .target(name: "Kernels", dependencies: ["CSystem"], swiftSettings: swift6),
         .target(name: "Formats", swiftSettings: safe),
         .target(name: "Model", dependencies: ["Kernels", "Formats"], swiftSettings: swift6),
         .target(name: "Speculation", dependencies: ["Kernels", "Formats"], swiftSettings: safe),
@@ -40,6 +40,8 @@ let package = Package(
                 .unsafeFlags(
                     selfContained + [
                         "-Xlinker", "-soname=libforetoken.so.0",
+                        // A thread's last error is freed when the thread ends, perhaps after a dlclose.
+                        "-Xlinker", "-z", "-Xlinker", "nodelete",
                         // No symbol but the API's.
                         "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/ForetokenABI/exports.map",
                     ])
@@ -57,7 +59,8 @@ let package = Package(
             name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Engine"], path: "Tests/Fuzz",
             swiftSettings: swift6),
         .target(
-            name: "TestSupport", dependencies: ["Formats", "Kernels"], path: "Tests/TestSupport", swiftSettings: swift6),
+            name: "TestSupport", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine"],
+            path: "Tests/TestSupport", swiftSettings: swift6),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Formats", "TestSupport"], swiftSettings: swift6),
         .testTarget(
             name: "ModelTests", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine", "TestSupport"],
@@ -65,5 +68,13 @@ let package = Package(
         .testTarget(
             name: "FormatsTests", dependencies: ["Formats", "TestSupport"],
             resources: [.copy("Fixtures")], swiftSettings: swift6),
+        .testTarget(
+            name: "SpeculationTests", dependencies: ["Kernels", "Formats", "Speculation", "TestSupport"],
+            exclude: ["Golden"], swiftSettings: swift6),
+        .testTarget(name: "SchedulingTests", dependencies: ["Scheduling", "TestSupport"], swiftSettings: swift6),
+        .testTarget(
+            name: "EngineTests",
+            dependencies: ["Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine", "TestSupport"],
+            swiftSettings: swift6),
     ]
 )

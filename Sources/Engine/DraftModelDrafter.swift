@@ -3,7 +3,8 @@ import Model
 package import Speculation
 
 /// Drafts with a smaller model that shares the target's tokens. Its keys and values use the same block numbers as the
-/// target's, in a cache of its own. It catches up lazily: tokens that it missed go through it when it drafts again.
+/// target's, in a cache of its own. It catches up lazily: tokens that it missed go through it when it drafts
+/// again, one pass in each step until none is missing.
 package final class DraftModelDrafter: Drafter {
     private let executor: any StepExecutor
     private let maxRows: Int
@@ -58,12 +59,22 @@ package final class DraftModelDrafter: Drafter {
     package func propose(_ requests: [DraftRequest]) throws -> [[Int32]] {
         var progress = requests.map { request in
             // The last drafted token is not run through the draft model, so the context may end with it.
-            let limit = max(0, min(request.limit, contextTokens - request.tokens.count + 1))
+            let room = max(0, min(request.limit, contextTokens - request.tokens.count + 1))
+            let cached = caches[request.id]?.valid(for: request.tokens) ?? 0
+            // The target may have more tokens, all of them padding: the draft has no embedding for those.
+            let known = request.tokens[cached...].allSatisfy { Int($0) < executor.vocabularySize }
             return Progress(
-                request: request, limit: limit, history: request.history,
-                cached: caches[request.id]?.valid(for: request.tokens) ?? 0)
+                request: request, limit: known ? room : 0, history: request.history, cached: cached)
         }
-        while progress.contains(where: { !$0.isDone }) { try pass(&progress) }
+        var isFirst = true
+        while progress.contains(where: { !$0.isDone }) {
+            try pass(&progress)
+            // One pass a step for what is missing: a long prompt must not keep the other requests waiting.
+            if isFirst {
+                for index in progress.indices where progress[index].draft.isEmpty { progress[index].limit = 0 }
+            }
+            isFirst = false
+        }
         for entry in progress {
             caches[entry.request.id] = Cache(
                 committed: entry.request.tokens.count, draft: entry.draft, count: entry.cached)

@@ -4,7 +4,7 @@ import Glibc
 import Kernels
 package import Model
 import Scheduling
-import Speculation
+package import Speculation
 
 /// Runs the requests of one target model. Any thread may submit, cancel, poll and ask for statistics; steps are taken
 /// by the host or by a thread of the engine, one at a time.
@@ -31,15 +31,15 @@ package final class InferenceEngine: @unchecked Sendable {
     private var isBusy = false
     private var isStopping = false
 
-    package init(target: LanguageModel, options: EngineOptions) throws {
-        let draft = options.draftModel
+    package convenience init(target: LanguageModel, options: EngineOptions) throws {
+        // A draft model that is not drafted with takes no memory.
+        let draft = options.drafter == .lookup ? nil : options.draftModel
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
             options: options)
-        if let draft { try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer) }
-        self.target = target
-        self.options = options
-        self.sizing = sizing
+        if let draft = options.draftModel {
+            try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer)
+        }
         let pool = ThreadPool(threads: sizing.threads)
         func executor(_ model: LanguageModel) throws -> ModelExecutor {
             let cache = try KVCache(
@@ -50,14 +50,37 @@ package final class InferenceEngine: @unchecked Sendable {
                     maxLogitRows: EngineOptions.logitRows))
         }
         var drafter: any Drafter = PromptLookup()
-        if let draft, options.drafter != .lookup {
+        if let draft {
             drafter = DraftModelDrafter(
                 executor: try executor(draft), maxRows: options.maxStepTokens,
                 contextTokens: draft.configuration.contextLength,
                 targetVocabulary: target.configuration.vocabularySize)
         }
+        try self.init(
+            target: target, options: options, sizing: sizing, threads: pool.threads, executor: try executor(target),
+            drafter: drafter)
+    }
+
+    /// An engine whose passes run elsewhere; `target` gives tokenizer and sizes only, and a draft model is not used.
+    package convenience init(
+        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any Drafter
+    ) throws {
+        let sizing = try EngineSizing(
+            target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
+        try self.init(
+            target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
+            drafter: drafter)
+    }
+
+    private init(
+        target: LanguageModel, options: EngineOptions, sizing: EngineSizing, threads: Int, executor: any StepExecutor,
+        drafter: any Drafter
+    ) throws {
+        self.target = target
+        self.options = options
+        self.sizing = sizing
         runner = StepRunner(
-            executor: try executor(target), drafter: drafter,
+            executor: executor, drafter: drafter,
             policy: FixedLengthPolicy(length: options.policy == .off ? 0 : options.draftTokens),
             tokenizer: target.tokenizer, options: options, kvBlocks: sizing.kvBlocks)
         eventDescriptor = system_eventfd()
@@ -65,10 +88,10 @@ package final class InferenceEngine: @unchecked Sendable {
             throw Failure(.io, "cannot make an event descriptor: \(systemErrorText(errno))")
         }
         statistics = runner.statistics
-        statistics.threads = pool.threads
+        statistics.threads = threads
         if options.runsInBackground { try startBackgroundThread() }
         options.log.write(
-            .info, "engine for \(target.path): \(pool.threads) threads, KV cache of \(sizing.kvBlocks) blocks")
+            .info, "engine for \(target.path): \(threads) threads, KV cache of \(sizing.kvBlocks) blocks")
     }
 
     deinit { close(eventDescriptor) }
@@ -143,21 +166,24 @@ package final class InferenceEngine: @unchecked Sendable {
     }
 
     private func runStep() -> Bool {
-        stepLock.withLock {
-            let (arrived, ended) = state.withLock {
-                defer {
-                    inbox = []
-                    cancelled = []
-                }
-                return (inbox, cancelled)
+        stepLock.withLock { withDefaultFloatingPoint(takeStep) }
+    }
+
+    /// To be called with the step lock held.
+    private func takeStep() -> Bool {
+        let (arrived, ended) = state.withLock {
+            defer {
+                inbox = []
+                cancelled = []
             }
-            runner.add(arrived)
-            var happened = runner.cancel(ended)
-            let worked = !runner.isIdle
-            happened += runner.step()
-            publish(happened)
-            return worked || !happened.isEmpty
+            return (inbox, cancelled)
         }
+        runner.add(arrived)
+        var happened = runner.cancel(ended)
+        let worked = !runner.isIdle
+        happened += runner.step()
+        publish(happened)
+        return worked || !happened.isEmpty
     }
 
     private func publish(_ happened: [EngineEvent]) {
@@ -211,6 +237,9 @@ package final class InferenceEngine: @unchecked Sendable {
             return result
         }
     }
+
+    /// What the requests that run hold; waits for the step that is under way.
+    package func inspect() -> EngineInspection { stepLock.withLock { runner.inspection } }
 
     // MARK: The background thread
 

@@ -76,8 +76,11 @@ package struct MemoryPlan: Sendable {
         draftWeightsBytes = draft?.weightsBytes ?? 0
         kvBlockTokens = Kernels.kvBlockTokens
         kvBytesPerToken = sizing.kvBytesPerToken
-        kvBytesPerRequest =
-            EngineSizing.blocks(forTokens: sizing.contextTokens) * Kernels.kvBlockTokens * kvBytesPerToken
+        let blocks = EngineSizing.blocks(forTokens: sizing.contextTokens)
+        guard let perRequest = checkedProduct(blocks, Kernels.kvBlockTokens, kvBytesPerToken) else {
+            throw Failure(.outOfMemoryBudget, "the KV cache of one full context exceeds the address space")
+        }
+        kvBytesPerRequest = perRequest
         kvBudgetBytes = sizing.kvBytes
         scratchBytes = sizing.scratchBytes
         peakBytes = targetWeightsBytes + draftWeightsBytes + kvBudgetBytes + scratchBytes

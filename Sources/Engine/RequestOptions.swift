@@ -7,6 +7,15 @@ package struct RequestOptions: Sendable {
         case text(String)
         case tokens([Int32])
         case chat([ChatMessage], template: String?)
+
+        /// What the field is called in the C API.
+        var fieldName: String {
+            switch self {
+            case .text: "prompt"
+            case .tokens: "prompt_tokens"
+            case .chat: "messages"
+            }
+        }
     }
 
     package enum LogprobsKind: Sendable { case raw, processed }
@@ -83,13 +92,13 @@ package struct RequestOptions: Sendable {
     package func promptTokens(tokenizer: Tokenizer, vocabularySize: Int) throws -> [Int32] {
         let tokens: [Int32]
         switch prompt {
-        case .text(let text): tokens = try tokenizer.encode(text, addSpecial: true, parseSpecial: true)
+        case .text(let text): tokens = try tokenizer.encodePrompt(text)
         case .tokens(let given): tokens = given
         case .chat(let messages, let template):
             tokens = try tokenizer.encodeChat(messages, template: template, addGenerationPrompt: true)
         }
-        for token in tokens { try checkToken(token, "the prompt", vocabularySize) }
-        try check(!tokens.isEmpty, "the prompt has no tokens")
+        for token in tokens { try checkToken(token, prompt.fieldName, vocabularySize) }
+        try check(!tokens.isEmpty, "\(prompt.fieldName) gives no tokens")
         return tokens
     }
 }
@@ -101,7 +110,7 @@ extension Tokenizer {
     ) throws -> [ChatTemplate.Segment] {
         let parsed: ChatTemplate
         if let template {
-            parsed = template.contains("{") ? try ChatTemplate(template) : try ChatTemplate.named(template)
+            parsed = try Self.callersTemplate(template)
         } else if let own = chatTemplate {
             parsed = try ChatTemplate(own)
         } else {
@@ -109,6 +118,15 @@ extension Tokenizer {
         }
         return try parsed.render(
             messages, addGenerationPrompt: addGenerationPrompt, bosText: bosText, eosText: eosText)
+    }
+
+    private static func callersTemplate(_ template: String) throws -> ChatTemplate {
+        guard template.contains("{") else { return try ChatTemplate.named(template) }
+        do {
+            return try ChatTemplate(template)
+        } catch let failure as Failure where failure.code == .corruptFile {
+            throw Failure.invalid(failure.message)  // no file is to blame
+        }
     }
 
     /// A conversation as tokens; what messages hold never becomes a special token.

@@ -24,6 +24,8 @@ struct ActiveSequence {
     var statistics = RequestStatistics()
     let submitted: Int64
     private var firstToken: Int64?
+    /// Output tokens of completed steps; a step that fails adds none.
+    private var published = 0
 
     init(submission: Submission, tokenizer: Tokenizer, limit: Int) {
         id = submission.id
@@ -45,6 +47,12 @@ struct ActiveSequence {
 
     var outputCount: Int { tokens.count - promptCount }
 
+    var inspection: EngineInspection.Request {
+        EngineInspection.Request(
+            id: id, committed: tokens.count, published: promptCount + published, computed: computed, limit: limit,
+            blocks: blocks)
+    }
+
     /// The most drafted tokens that can be of use: the target adds one of its own.
     var draftRoom: Int { max(0, limit - tokens.count - 1) }
 
@@ -54,13 +62,17 @@ struct ActiveSequence {
         if firstToken == nil { firstToken = time }
     }
 
+    /// The output so far is in an event.
+    mutating func publishOutput() { published = outputCount }
+
     /// The figures at the end of the request.
     func finalStatistics(at time: Int64) -> RequestStatistics {
         var result = statistics
-        result.completionTokens = outputCount
+        result.completionTokens = published
         result.totalTime = time - submitted
-        result.timeToFirstToken = firstToken.map { $0 - submitted }
-        if let firstToken, outputCount > 1 { result.timePerOutputToken = (time - firstToken) / Int64(outputCount - 1) }
+        guard let firstToken, published > 0 else { return result }
+        result.timeToFirstToken = firstToken - submitted
+        if published > 1 { result.timePerOutputToken = (time - firstToken) / Int64(published - 1) }
         return result
     }
 }

@@ -75,6 +75,7 @@ extension ActiveSequence {
     /// Brings the lengths in line with the committed tokens after a step.
     mutating func commit(_ entry: StepPlan.Entry, draft: Int, accepted: Int) {
         computed = min(computed + entry.rows + accepted, tokens.count - (entry.samples ? 1 : 0))
+        publishOutput()
         if entry.samples { statistics.steps += 1 }
         statistics.draftTokens += draft
         statistics.acceptedTokens += accepted

@@ -31,6 +31,11 @@ final class StepRunner {
         statistics.kvBlocksTotal = kvBlocks
     }
 
+    /// What the requests that run hold.
+    var inspection: EngineInspection {
+        EngineInspection(requests: running.map(\.inspection), totalBlocks: allocator.total, usedBlocks: allocator.used)
+    }
+
     var isIdle: Bool { waiting.isEmpty && running.isEmpty }
 
     func add(_ submissions: [Submission]) { waiting.append(contentsOf: submissions) }
@@ -223,8 +228,8 @@ final class StepRunner {
 
     private func commit(_ work: Work, _ output: StepOutput) -> [EngineEvent] {
         let accepted = work.verification.accepted
-        running[work.index].commit(work.entry, draft: work.verification.draft.count, accepted: accepted)
         account(work, output)
+        running[work.index].commit(work.entry, draft: work.verification.draft.count, accepted: accepted)
         var events: [EngineEvent] = []
         let sequence = running[work.index]
         if work.entry.samples, let logprobs = sequence.promptLogprobs, output.ending?.1 == nil {
@@ -242,7 +247,8 @@ final class StepRunner {
 
     private func account(_ work: Work, _ output: StepOutput) {
         statistics.emittedTokens += output.tokens.count
-        if !work.entry.samples || work.entry.rows > 1 { statistics.prefillTokens += work.entry.rows }
+        let sequence = running[work.index]
+        statistics.prefillTokens += min(work.entry.rows, max(0, sequence.promptCount - sequence.computed))
         let drafted = work.verification.draft.count
         guard drafted > 0 else { return }
         statistics.drafts += 1

@@ -88,6 +88,7 @@ func messages(_ pointer: UnsafePointer<ftk_chat_message>?, _ count: Int) throws 
         guard Int(message.struct_size) == MemoryLayout<ftk_chat_message>.stride else {
             throw Failure(.structSize, "struct_size of messages[\(index)] differs from that of messages[0]")
         }
+        guard message.reserved == 0 else { throw Failure.invalid("reserved of messages[\(index)] is not 0") }
         return ChatMessage(
             role: try text(message.role, "role of messages[\(index)]"),
             content: try text(message.content, "content of messages[\(index)]"))
@@ -121,9 +122,9 @@ func write(
 ) throws -> ftk_status {
     let bytes = try required(bytes, "bytes")
     guard capacity >= 0 else { throw Failure.invalid("capacity is impossible") }
+    let buffer = capacity > 0 ? try required(buffer, "text") : buffer
     bytes.pointee = text.count
-    if capacity > 0 {
-        let buffer = try required(buffer, "text")
+    if capacity > 0, let buffer {
         let length = min(text.count, capacity - 1)
         for index in 0..<length { buffer[index] = CChar(bitPattern: text[index]) }
         buffer[length] = 0

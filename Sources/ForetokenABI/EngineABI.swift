@@ -150,8 +150,8 @@ public func ftk_engine_get_stats(_ engine: OpaquePointer!, _ stats: UnsafeMutabl
     -> ftk_status
 {
     report {
-        let engine = try object(engine, InferenceEngine.self, "engine")
         let out = try output(stats, "stats")
+        let engine = try object(engine, InferenceEngine.self, "engine")
         let now = engine.snapshot()
         out.pointee.running_requests = UInt32(now.runningRequests)
         out.pointee.queued_requests = UInt32(now.queuedRequests)

@@ -114,8 +114,8 @@ public func ftk_event_batch_at(
     _ batch: OpaquePointer!, _ index: Int, _ event: UnsafeMutablePointer<ftk_event>!
 ) -> ftk_status {
     report {
-        let events = try object(batch, EventBatch.self, "batch").events
         let out = try output(event, "event")
+        let events = try object(batch, EventBatch.self, "batch").events
         guard events.indices.contains(index) else {
             throw Failure.invalid("index is \(index), but the batch has \(events.count) events")
         }

@@ -49,8 +49,8 @@ public func ftk_model_release(_ model: OpaquePointer!) { releaseHandle(model, La
 @_cdecl("ftk_model_get_info") @implementation
 public func ftk_model_get_info(_ model: OpaquePointer!, _ info: UnsafeMutablePointer<ftk_model_info>!) -> ftk_status {
     report {
-        let model = try object(model, LanguageModel.self, "model")
         let out = try output(info, "info")
+        let model = try object(model, LanguageModel.self, "model")
         let shape = model.configuration
         out.pointee.vocabulary_size = UInt32(shape.vocabularySize)
         out.pointee.layers = UInt32(shape.layers)

@@ -43,8 +43,8 @@ public func ftk_tokenizer_get_info(
     _ tokenizer: OpaquePointer!, _ info: UnsafeMutablePointer<ftk_tokenizer_info>!
 ) -> ftk_status {
     report {
-        let tokenizer = try object(tokenizer, Tokenizer.self, "tokenizer")
         let out = try output(info, "info")
+        let tokenizer = try object(tokenizer, Tokenizer.self, "tokenizer")
         out.pointee.vocabulary_size = UInt32(tokenizer.vocabularySize)
         out.pointee.bos_token = tokenizer.bos ?? FTK_NO_TOKEN
         out.pointee.eos_token = tokenizer.eos ?? FTK_NO_TOKEN

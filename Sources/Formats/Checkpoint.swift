@@ -90,6 +90,10 @@ package struct Checkpoint: Sendable {
 extension Tokenizer {
     /// The tokenizer of a GGUF file (vocabulary-only files too) or of a Hugging Face folder.
     package convenience init(path: String) throws {
-        if isDirectory(path) { try self.init(folder: path) } else { try self.init(gguf: GGUF(path: path)) }
+        if isDirectory(path) {
+            try self.init(folder: path)
+        } else {
+            try self.init(gguf: GGUF(path: path, metadataOnly: true))
+        }
     }
 }

@@ -16,7 +16,6 @@ package struct Failure: Error, CustomStringConvertible, Sendable {
         case queueFull = -10
         case contextTooLong = -11
         case cancelled = -12
-        case deadlineMissed = -13
         case wrongState = -14
         case notFound = -15
         case internalError = -16

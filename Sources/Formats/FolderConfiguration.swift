@@ -16,6 +16,12 @@ extension ModelConfiguration {
         case "qwen3": architecture = .qwen3
         default: throw Self.unsupportedArchitecture(type, path)
         }
+        if let quantization = try keys.object("quantization_config") {
+            throw Failure(
+                .unsupportedQuantization,
+                "\(path): unsupported quantization \(try quantization.string("quant_method") ?? "of unknown method"); "
+                    + "folders with F32, F16 and BF16 weights are supported")
+        }
         let activation = try keys.string("hidden_act") ?? "silu"
         guard activation == "silu" || activation == "swish" else {
             throw Failure(.unsupportedArchitecture, "\(path): unsupported activation \(activation); silu is supported")

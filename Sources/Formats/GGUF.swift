@@ -17,12 +17,22 @@ package struct GGUF: Sendable {
         case nested
     }
 
+    /// Bounds of what a header may hold, far above any real file.
+    enum Limits {
+        static let entries = 1 << 20
+        static let arrayElements = 1 << 24
+        static let stringBytes = 1 << 26
+        static let headerBytes = 1 << 30
+    }
+
     package let file: FileSource
     package let version: UInt32
     package let metadata: [String: Value]
     package let tensors: [TensorEntry]
 
-    package init(path: String) throws {
+    /// With `metadataOnly` the tensors are not looked at: a tokenizer can be read from a file whose weights are of an
+    /// unknown type, or cut off.
+    package init(path: String, metadataOnly: Bool = false) throws {
         file = try FileSource(path: path)
         guard file.size >= 24 else {
             throw Failure.corrupt("\(path) has \(file.size) bytes: too short to be a GGUF file")
@@ -37,10 +47,12 @@ package struct GGUF: Sendable {
             let hint = version.byteSwapped == 3 ? " (a big-endian file)" : ""
             throw Failure.unsupported("\(path): GGUF version \(version)\(hint) is not supported; 2 and 3 are")
         }
-        let tensorCount = try reader.count(unit: 24, of: "tensors")
-        let metadataCount = try reader.count(unit: 12, of: "metadata entries")
+        let tensorCount = try reader.count(unit: 24, of: "tensors", atMost: Limits.entries)
+        let metadataCount = try reader.count(unit: 12, of: "metadata entries", atMost: Limits.entries)
         metadata = try Self.readMetadata(&reader, count: metadataCount)
-        tensors = try Self.readTensors(&reader, count: tensorCount, alignment: Self.alignment(metadata, path: path))
+        tensors =
+            metadataOnly
+            ? [] : try Self.readTensors(&reader, count: tensorCount, alignment: Self.alignment(metadata, path: path))
     }
 
     // MARK: Metadata
@@ -51,6 +63,9 @@ package struct GGUF: Sendable {
             let keyBytes = try reader.string()
             guard let key = String(validating: keyBytes, as: UTF8.self) else {
                 throw Failure.corrupt("\(reader.file.path): a metadata key is not valid UTF-8")
+            }
+            guard reader.position <= Limits.headerBytes else {
+                throw Failure.corrupt("\(reader.file.path): the metadata exceeds \(Limits.headerBytes) bytes")
             }
             let type = try reader.integer(UInt32.self)
             let value = try readValue(&reader, type: type, key: key, depth: 0)
@@ -99,7 +114,7 @@ package struct GGUF: Sendable {
         guard let unit = sizes[type] else {
             throw Failure.corrupt("\(reader.file.path): metadata \(key) is an array of the unknown type \(type)")
         }
-        let count = try reader.count(unit: unit, of: "elements of \(key)")
+        let count = try reader.count(unit: unit, of: "elements of \(key)", atMost: Limits.arrayElements)
         switch type {
         case 6: return .floats(try (0..<count).map { _ in Float(bitPattern: try reader.integer()) })
         case 12: return .floats(try (0..<count).map { _ in Float(Double(bitPattern: try reader.integer())) })
@@ -141,7 +156,7 @@ package struct GGUF: Sendable {
         let path = reader.file.path
         let dataStart = (reader.position + alignment - 1) / alignment * alignment
         var seen = Set<String>()
-        return try headers.map { header in
+        let entries = try headers.map { header in
             guard seen.insert(header.name).inserted else {
                 throw Failure.corrupt("\(path): tensor \(header.name) appears twice")
             }
@@ -161,6 +176,16 @@ package struct GGUF: Sendable {
             return TensorEntry(
                 name: header.name, type: header.type, shape: header.shape, offset: dataStart + relative,
                 byteCount: byteCount, file: reader.file)
+        }
+        try checkDisjoint(entries, path: path)
+        return entries
+    }
+
+    /// Tensors that share bytes would let a small file ask for any amount of memory.
+    private static func checkDisjoint(_ entries: [TensorEntry], path: String) throws {
+        let ordered = entries.sorted { ($0.offset, $0.byteCount) < ($1.offset, $1.byteCount) }
+        for (first, second) in zip(ordered, ordered.dropFirst()) where first.offset + first.byteCount > second.offset {
+            throw Failure.corrupt("\(path): tensors \(first.name) and \(second.name) overlap")
         }
     }
 

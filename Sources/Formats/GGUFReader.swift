@@ -39,18 +39,22 @@ struct GGUFReader {
         return Array(window[start..<start + count])
     }
 
-    /// A 64-bit count that must leave room for `unit` bytes each in the rest of the file.
-    mutating func count(unit: Int, of what: String) throws -> Int {
+    /// A 64-bit count that must leave room for `unit` bytes each in the rest of the file, and stay below a limit: what is
+    /// read takes more memory than in the file, and files can be very large.
+    mutating func count(unit: Int, of what: String, atMost limit: Int) throws -> Int {
         let raw = try integer(UInt64.self)
         guard let value = Int(exactly: raw), value <= remaining / unit else {
             throw Failure.corrupt(
                 "\(file.path), offset \(position - 8): \(raw) \(what) cannot fit into the \(remaining) bytes left")
         }
+        guard value <= limit else {
+            throw Failure.corrupt("\(file.path), offset \(position - 8): \(raw) \(what); at most \(limit) are accepted")
+        }
         return value
     }
 
     mutating func string() throws -> [UInt8] {
-        let length = try count(unit: 1, of: "bytes of text")
+        let length = try count(unit: 1, of: "bytes of text", atMost: GGUF.Limits.stringBytes)
         return try bytes(length)
     }
 }

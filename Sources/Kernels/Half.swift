@@ -1,4 +1,4 @@
-// Conversions of 16-bit floats, by integer operations: exact, with no library call, the same on every machine.
+// Conversions of 16-bit floats: exact, with no library call, the same on every machine.
 
 /// binary16 bits to the float of the same value.
 @inline(__always)

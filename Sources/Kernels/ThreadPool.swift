@@ -125,7 +125,8 @@ package func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t? {
         &handle, nil,
         { argument in
             guard let argument else { return nil }
-            Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body()
+            // A new thread inherits the floating-point state of the one that starts it.
+            withDefaultFloatingPoint(Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body)
             return nil
         }, box.toOpaque())
     guard status == 0 else {
@@ -152,13 +153,35 @@ private func allowedProcessors() -> Int? {
     return bits > 0 ? bits : nil
 }
 
-/// The CPU quota of the control group, rounded up; nil without one.
+/// The smallest CPU quota of this process's control group and those above it, rounded up; nil without one.
 private func controlGroupQuota() -> Int? {
-    let unified = textFile("/sys/fs/cgroup/cpu.max").split(whereSeparator: \.isWhitespace)
-    if unified.count == 2 { return wholeProcessors(Double(unified[0]), Double(unified[1])) }
-    func number(_ path: String) -> Double? { Double(textFile(path).filter { !$0.isWhitespace }) }
-    return wholeProcessors(
-        number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), number("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
+    var quotas: [Int] = []
+    for line in textFile("/proc/self/cgroup").split(separator: "\n") {
+        let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+        guard parts.count == 3 else { continue }
+        // "0::/path" is the unified hierarchy; the older one names its controllers.
+        let isUnified = parts[0] == "0" && parts[1].isEmpty
+        guard isUnified || parts[1].split(separator: ",").contains("cpu") else { continue }
+        var path = parts[2].split(separator: "/")
+        while true {
+            let group = path.map { "/" + $0 }.joined()
+            if let quota = isUnified ? unifiedQuota(group) : olderQuota(group) { quotas.append(quota) }
+            guard path.popLast() != nil else { break }
+        }
+    }
+    return quotas.min()
+}
+
+private func unifiedQuota(_ group: String) -> Int? {
+    let parts = textFile("/sys/fs/cgroup\(group)/cpu.max").split(whereSeparator: \.isWhitespace)
+    return parts.count == 2 ? wholeProcessors(Double(parts[0]), Double(parts[1])) : nil
+}
+
+private func olderQuota(_ group: String) -> Int? {
+    func number(_ name: String) -> Double? {
+        Double(textFile("/sys/fs/cgroup/cpu\(group)/\(name)").filter { !$0.isWhitespace })
+    }
+    return wholeProcessors(number("cpu.cfs_quota_us"), number("cpu.cfs_period_us"))
 }
 
 private func wholeProcessors(_ quota: Double?, _ period: Double?) -> Int? {

@@ -37,7 +37,7 @@ package final class KVCache: @unchecked Sendable {
     ) throws -> (head: Int, token: Int) {
         guard let head = format.bytes(of: configuration.headDimension) else {
             throw Failure.invalid(
-                "KV type q8_0 needs a head dimension that is a multiple of 32; this model has \(configuration.headDimension)"
+                "kv_type q8_0 needs a head dimension that is a multiple of 32; this model has \(configuration.headDimension)"
             )
         }
         return (head, head * configuration.kvHeads)

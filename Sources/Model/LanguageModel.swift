@@ -19,7 +19,7 @@ package final class LanguageModel: Sendable {
         let checkpoint = try Checkpoint(path: path)
         tokenizer = try checkpoint.tokenizer()
         var loader = TensorLoader(checkpoint: checkpoint, allocates: true)
-        guard let weights = try Weights(&loader) else {
+        guard let weights = try withDefaultFloatingPoint({ try Weights(&loader) }) else {
             throw Failure(.internalError, "\(path): the weights were not placed")
         }
         try loader.read(pool: ThreadPool(threads: threads), progress: progress)

@@ -42,12 +42,17 @@ package struct GumbelNoise: Sendable {
         return UInt64(words.x) << 32 | UInt64(words.y)
     }
 
-    /// A uniform number in (0, 1) of 53 bits.
+    /// The standard Gumbel variate of 64 random bits: -log(-log u) with u = (bits + ½)·2^-64. Near 1, where the winner is
+    /// decided, u is worked with as 1 - v, so that no bit of it is lost.
     @inline(__always)
-    private static func uniform(_ bits: UInt64) -> Double { (Double(bits >> 11) + 0.5) * 0x1p-53 }
+    package static func gumbel(_ bits: UInt64) -> Double {
+        let v = (Double(~bits) + 0.5) * 0x1p-64
+        guard v < 0.25 else { return -realLogarithm(-realLogarithm((Double(bits) + 0.5) * 0x1p-64)) }
+        return -realLogarithm(-realLogarithm(oneMinus: v))
+    }
 
     package func gumbel(position: Int, token: Int32) -> Double {
-        -realLogarithm(-realLogarithm(Self.uniform(bits(position: position, token: token))))
+        Self.gumbel(bits(position: position, token: token))
     }
 
     /// The variate where it exceeds `threshold`, else nil; most tokens are settled without a logarithm.
@@ -57,7 +62,7 @@ package struct GumbelNoise: Sendable {
         // With v = 1 - u: -log u > v, so G < -log v <= (leading zero bits of v + 1)·ln 2.
         let bound = Double((~bits).leadingZeroBitCount + 1) * 0.693_147_180_559_945_4
         guard bound > threshold else { return nil }
-        let value = -realLogarithm(-realLogarithm(Self.uniform(bits)))
+        let value = Self.gumbel(bits)
         return value > threshold ? value : nil
     }
 }

@@ -25,9 +25,21 @@ package func realLogarithm(_ x: Double) -> Double {
     let m = Double(bitPattern: bits &- UInt64(bitPattern: exponent) << 52)
     // log m = 2·artanh(s), s = (m - 1) / (m + 1), |s| < 0.172: twelve terms leave less than 1e-19.
     let s = (m - 1) / (m + 1)
+    let e = Double(exponent)
+    return 2 * s + (artanhTail(s) + e * 1.908_214_929_270_587_7e-10) + e * 0.693_147_180_369_123_8
+}
+
+/// The natural logarithm of 1 - v for 0 < v < ¼, exact to a few units in the last place however small v is.
+package func realLogarithm(oneMinus v: Double) -> Double {
+    let s = v / (2 - v)
+    return -(2 * s + artanhTail(s))
+}
+
+/// 2·artanh(s) - 2s for |s| < 0.172.
+@inline(__always)
+private func artanhTail(_ s: Double) -> Double {
     let square = s * s
     var sum = 1.0 / 23
     for odd in [21.0, 19, 17, 15, 13, 11, 9, 7, 5, 3] { sum = sum * square + 1 / odd }
-    let e = Double(exponent)
-    return 2 * s + (2 * s * square * sum + e * 1.908_214_929_270_587_7e-10) + e * 0.693_147_180_369_123_8
+    return 2 * s * square * sum
 }

@@ -25,7 +25,7 @@ package final class Sampler {
         if processors.isEmpty {
             return try choose(processed: logits, parameters, noise, position)
         }
-        adjust(logits, processors, history)
+        try adjust(logits, processors, history)
         let adjusted = self.adjusted
         return try choose(processed: adjusted.span, parameters, noise, position)
     }
@@ -34,7 +34,7 @@ package final class Sampler {
     package func finalDistribution(
         logits: Span<Float>, parameters: SamplingParameters, processors: [any LogitProcessor], history: TokenHistory
     ) throws -> [Candidate] {
-        adjust(logits, processors, history)
+        try adjust(logits, processors, history)
         let adjusted = self.adjusted
         let best = try LogitScan.best(of: adjusted.span)
         if parameters.isGreedy { return [Candidate(token: best.token, value: 0)] }
@@ -46,14 +46,22 @@ package final class Sampler {
         let top = Double(best.value) / Double(parameters.temperature)
         let total = candidates.reduce(0.0) { $0 + realExponential($1.value - top) }
         let normalizer = top + realLogarithm(total)
-        return candidates.map { Candidate(token: $0.token, value: $0.value - normalizer) }
+        return candidates.filter { $0.value > -.infinity }.map {
+            Candidate(token: $0.token, value: $0.value - normalizer)
+        }
     }
 
-    private func adjust(_ logits: Span<Float>, _ processors: [any LogitProcessor], _ history: TokenHistory) {
+    private func adjust(_ logits: Span<Float>, _ processors: [any LogitProcessor], _ history: TokenHistory) throws {
+        _ = try LogitScan.best(of: logits)  // so that what fails below is not the model's fault
         adjusted.removeAll(keepingCapacity: true)
         adjusted.reserveCapacity(logits.count)
         for index in logits.indices { adjusted.append(logits[index]) }
         for processor in processors { processor.process(&adjusted, history: history) }
+        guard adjusted.allSatisfy({ $0 < .infinity }) else {
+            throw Failure.invalid(
+                "repetition_penalty, presence_penalty, frequency_penalty or logit_bias is so extreme that "
+                    + "logits are no longer finite")
+        }
     }
 
     private func choose(

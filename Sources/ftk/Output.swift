@@ -28,9 +28,12 @@ enum Interrupt {
     static var isRequested: Bool { flag.load(ordering: .relaxed) }
 
     static func install() {
-        _ = signal(SIGINT) { _ in
+        var action = sigaction()
+        // Without SA_RESTART, so that a read of standard input ends too.
+        unsafe action.__sigaction_handler.sa_handler = { _ in
             if Interrupt.flag.exchange(true, ordering: .relaxed) { _exit(130) }
         }
+        _ = unsafe sigaction(SIGINT, &action, nil)
     }
 }
 

@@ -115,7 +115,8 @@ func standardInput() throws -> String {
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
     while true {
         let count = unsafe read(0, &buffer, buffer.count)
-        if count < 0 && errno == EINTR && !Interrupt.isRequested { continue }
+        if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
+        if count < 0 && errno == EINTR { continue }
         guard count >= 0 else { throw Failure(.io, "cannot read standard input: \(systemErrorText(errno))") }
         if count == 0 { break }
         bytes += buffer[..<count]

@@ -166,7 +166,7 @@ enum ChatFixtures {
 
     @Test func unknownBuiltinIsNamed() throws {
         let failure = try #require(throws: Failure.self) { try ChatTemplate.named("nope") }
-        #expect(failure.code == .invalidArgument)
+        #expect(failure.code == .notFound)
         #expect(failure.message.contains("'nope'") && failure.message.contains("chatml, gemma, llama2"))
     }
 

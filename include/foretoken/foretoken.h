@@ -49,7 +49,8 @@
  *     ftk_event_batch reading                                                 ftk_event_batch_free
  *
  * PROCESS. The library keeps no global mutable state, installs no signal handler, changes no environment and
- * writes nothing to standard output or error. After fork(), the child must not use handles of its parent.
+ * writes nothing to standard output or error. Once loaded it stays, even after dlclose(). After fork(), the child must
+ * not use handles of its parent.
  *
  * TEXT NEVER CHANGES. What a request generates is a function of its prompt, its parameters and its seed, for one
  * build, model file, instruction set and KV type. Speculation, batching, chunking and the number of threads do
@@ -199,8 +200,8 @@ enum {
     FTK_ENCODE_PARSE_SPECIAL = 2     /* text such as "<|im_end|>" becomes the special token; never for text of users */
 };
 
-/* Text to token ids. `text` need not be NUL-terminated; it must be valid UTF-8. `capacity` and `count` are in
- * tokens. */
+/* Text to token ids. `text` need not be NUL-terminated; it must be valid UTF-8, 16 MiB at most. `capacity` and `count`
+ * are in tokens. */
 ftk_status ftk_tokenizer_encode(const ftk_tokenizer *tokenizer, const char *text, size_t text_bytes, uint32_t flags,
                                 int32_t *tokens, size_t capacity, size_t *count);
 
@@ -210,7 +211,7 @@ enum {
 };
 
 /* Token ids to text; bytes that are no valid UTF-8 become U+FFFD. `bytes` does not count the NUL that is written
- * behind the text where there is room (so capacity must exceed it by one). */
+ * behind the text; FTK_TRUNCATED means that text and NUL did not both fit. */
 ftk_status ftk_tokenizer_decode(const ftk_tokenizer *tokenizer, const int32_t *tokens, size_t count, uint32_t flags,
                                 char *text, size_t capacity, size_t *bytes);
 
@@ -232,12 +233,14 @@ enum {
 };
 
 /* Renders a conversation as text. `chat_template` is NULL (the model's own template), a built-in name ("chatml",
- * "llama2", "llama3", "mistral", "zephyr", …), or the source of a template (anything with "{"). Do not tokenise the
- * text yourself: a message could smuggle in special tokens. ftk_tokenizer_encode_chat prevents that. */
+ * "gemma", "llama2", "llama3", "mistral", "phi3", "zephyr"; others are NOT_FOUND), or the source of a template (anything
+ * with "{", 1 MiB at most). Do not tokenise the text yourself: a message could smuggle in special tokens, which
+ * ftk_tokenizer_encode_chat prevents. */
 ftk_status ftk_tokenizer_apply_chat_template(const ftk_tokenizer *tokenizer, const char *chat_template,
                                              const ftk_chat_message *messages, size_t message_count, uint32_t flags,
                                              char *text, size_t capacity, size_t *bytes);
-/* The same as token ids; message contents never become special tokens. */
+/* The same as token ids, with BOS in front where the model asks for it and the template does not write it. Message contents
+ * never become special tokens. */
 ftk_status ftk_tokenizer_encode_chat(const ftk_tokenizer *tokenizer, const char *chat_template,
                                      const ftk_chat_message *messages, size_t message_count, uint32_t flags,
                                      int32_t *tokens, size_t capacity, size_t *count);
@@ -307,9 +310,9 @@ typedef struct ftk_engine_options {
     int32_t kv_type;                 /* FTK_KV_*, of target and draft. Default FTK_KV_AUTO */
     int32_t run_mode;                /* FTK_RUN_*. Default FTK_RUN_MANUAL */
     uint64_t kv_budget_bytes;        /* of both KV caches; 0: room for 16384 tokens or one full context, if that is more. Default 0 */
-    uint32_t context_tokens;         /* longest sequence, prompt and output; 0: the model's own. Default 0 */
+    uint32_t context_tokens;         /* longest sequence, prompt and output, at most the model's own; 0: that. Default 0 */
     uint32_t threads;                /* that compute; 0: as many as the process may use. Default 0, at most 512 */
-    uint32_t max_running_requests;   /* at once, 1 to 1024; others queue. Default 16 */
+    uint32_t max_running_requests;   /* at once, 1 to 1024 and at most max_step_tokens; others queue. Default 16 */
     uint32_t max_queued_requests;    /* waiting, 1 to 1000000; one more is refused with QUEUE_FULL. Default 1024 */
     uint32_t max_step_tokens;        /* rows of one pass; longer prompts are cut into chunks. 32 to 8192. Default 256 */
     int32_t log_level;               /* FTK_LOG_*: the most detailed that is reported. Default FTK_LOG_WARNING */
@@ -329,7 +332,7 @@ typedef struct ftk_memory_plan {
     uint64_t kv_bytes_per_request;   /* for a full context */
     uint64_t kv_budget_bytes;        /* what an engine with these options would reserve */
     uint64_t scratch_bytes;          /* activations of the largest step */
-    uint64_t peak_bytes;             /* all of the above together, and what loading needs besides */
+    uint64_t peak_bytes;             /* all of the above together; tokenizer and load buffers come on top (some 10 MiB) */
 } ftk_memory_plan;
 
 /* What an engine would need, from the headers of the files alone; nothing is loaded. `draft_path` and `options`
@@ -350,7 +353,7 @@ void ftk_engine_destroy(ftk_engine *engine);
 ftk_status ftk_engine_step(ftk_engine *engine);
 
 /* A file descriptor that is readable while events wait, for epoll, libuv and asyncio. It belongs to the engine: do not
- * read, write or close it. */
+ * read, write or close it. On failure -1. */
 ftk_status ftk_engine_event_fd(ftk_engine *engine, int32_t *descriptor);
 
 typedef struct ftk_engine_stats {
@@ -401,7 +404,7 @@ typedef struct ftk_logit_bias {
 typedef struct ftk_request_options {
     uint32_t struct_size;
     int32_t max_tokens;              /* 0 only with prompt_logprobs; FTK_UNSET: until the context is full. Default FTK_UNSET */
-    /* The prompt: exactly one of text, tokens and messages. */
+    /* The prompt: exactly one of the three pointers is not NULL. A text of 0 bytes is BOS alone. */
     const char *prompt;              /* special tokens are parsed in it and BOS is added as the model asks */
     size_t prompt_bytes;
     const int32_t *prompt_tokens;    /* taken as they are */

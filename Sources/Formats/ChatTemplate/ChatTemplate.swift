@@ -64,7 +64,7 @@ package struct ChatTemplate: Sendable {
     package static func named(_ name: String) throws -> ChatTemplate {
         guard let builtin = ChatTemplateName(rawValue: name) else {
             let names = ChatTemplateName.allCases.map(\.rawValue).joined(separator: ", ")
-            throw Failure.invalid("no chat template is named '\(name)'; there are \(names)")
+            throw Failure(.notFound, "no chat template is named '\(name)'; there are \(names)")
         }
         return try ChatTemplate(builtin.source)
     }

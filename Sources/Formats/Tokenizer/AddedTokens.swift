@@ -24,7 +24,12 @@ struct AddedTokenMatcher: Sendable {
     /// [256]: whether a content begins with a scalar that has these low bits.
     private var starts = [Bool](repeating: false, count: 256)
 
-    init(_ tokens: [AddedToken]) {
+    init(_ tokens: [AddedToken]) throws {
+        if let long = tokens.first(where: { $0.content.count > Self.longestToken }) {
+            throw Failure.unsupported(
+                "the added token \(long.id) has \(long.content.count) characters; at most \(Self.longestToken) are supported"
+            )
+        }
         self.tokens = tokens.sorted { $0.content.lexicographicallyPrecedes($1.content) }
         for token in tokens { starts[Int(token.content[0] & 0xFF)] = true }
     }
@@ -53,6 +58,9 @@ struct AddedTokenMatcher: Sendable {
         if textStart < passage.count { parts.append(.text(textStart..<passage.count)) }
         return parts
     }
+
+    /// The most scalars of an added token. Every place of a text may have to be compared with that many.
+    static let longestToken = 256
 
     private func longest(in passage: Passage, at start: Int) -> AddedToken? {
         var range = tokens.indices

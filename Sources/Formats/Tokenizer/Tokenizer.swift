@@ -25,14 +25,14 @@ package final class Tokenizer: Sendable {
     /// The chat template, in Jinja.
     package let chatTemplate: String?
 
-    init(_ parts: TokenizerParts) {
+    init(_ parts: TokenizerParts) throws {
         vocabulary = parts.model.vocabulary
         model = parts.model
         decoding = parts.decoding
         normalizer = parts.normalizer
         preTokenizer = parts.preTokenizer
-        rawTokens = AddedTokenMatcher(parts.rawTokens)
-        normalizedTokens = AddedTokenMatcher(parts.normalizedTokens)
+        rawTokens = try AddedTokenMatcher(parts.rawTokens)
+        normalizedTokens = try AddedTokenMatcher(parts.normalizedTokens)
         special = parts.special
         chatTemplate = parts.chatTemplate
     }
@@ -100,6 +100,11 @@ package final class Tokenizer: Sendable {
         if addSpecial { ids += special.suffix }
         work.add(merger.work)
         return ids
+    }
+
+    /// A text for the model to continue: the tokens that open a text, but none that would end it.
+    package func encodePrompt(_ text: String) throws -> [Int32] {
+        special.prefix + (try encode(text, addSpecial: false, parseSpecial: true))
     }
 
     /// Encodes what lies between added tokens of the raw text.

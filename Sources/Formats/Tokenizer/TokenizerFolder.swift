@@ -4,7 +4,7 @@ extension Tokenizer {
     /// Reads `tokenizer.json`, and what the folder has of `tokenizer_config.json`, `generation_config.json`,
     /// `config.json` and `chat_template.jinja`. Throws when a file is malformed or asks for something unsupported.
     package convenience init(folder: String) throws {
-        self.init(try FolderTokenizerLoader(folder: folder).load())
+        try self.init(FolderTokenizerLoader(folder: folder).load())
     }
 }
 

@@ -5,7 +5,7 @@ extension Tokenizer {
     /// has none, when its parts contradict each other, or when it is of a kind that is not supported.
     package convenience init(gguf: GGUF) throws {
         do {
-            self.init(try GGUFTokenizerLoader(gguf).load())
+            try self.init(GGUFTokenizerLoader(gguf).load())
         } catch let failure as Failure {
             throw failure.message.hasPrefix(gguf.file.path) ? failure : failure.prefixed(gguf.file.path)
         }

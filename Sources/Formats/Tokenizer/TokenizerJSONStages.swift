@@ -65,12 +65,22 @@ struct TokenizerJSONStages {
 
     /// A pattern that is a fixed text.
     private func fixedPattern(_ value: JSON, _ section: String) throws -> [UInt32] {
-        if let text = value["pattern"]?["String"]?.string { return scalarValues(text) }
+        if let text = value["pattern"]?["String"]?.string { return try boundedScalars(text, section) }
         guard let regex = value["pattern"]?["Regex"]?.string else { throw Failure.corrupt("\(section) has no pattern") }
         guard case .literal(let text) = SplitPattern(regex: regex) else {
             throw Failure.unsupported("\(section): the regular expression \(regex) is not supported")
         }
         return text
+    }
+
+    /// Every place of a text may have to be compared with all of a pattern.
+    private func boundedScalars(_ text: String, _ section: String) throws -> [UInt32] {
+        let scalars = scalarValues(text)
+        guard scalars.count <= AddedTokenMatcher.longestToken else {
+            throw Failure.unsupported(
+                "\(section): a pattern has more than \(AddedTokenMatcher.longestToken) characters")
+        }
+        return scalars
     }
 
     // MARK: Pre-tokenizer
@@ -111,7 +121,9 @@ struct TokenizerJSONStages {
     }
 
     private func splitPattern(_ value: JSON) throws -> SplitPattern {
-        if let text = value["pattern"]?["String"]?.string { return .literal(scalarValues(text)) }
+        if let text = value["pattern"]?["String"]?.string {
+            return .literal(try boundedScalars(text, "pre_tokenizer"))
+        }
         guard let regex = value["pattern"]?["Regex"]?.string else {
             throw Failure.corrupt("pre_tokenizer: a Split has no pattern")
         }

@@ -1,0 +1,235 @@
+"""Calls in the wrong state, unknown ids, full queues, and tokenizers asked for what they do not have."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import abi
+import children
+import support
+from cases_request import VOCABULARY
+
+
+def cases(library: abi.Library) -> Iterator[children.Case]:
+    model = library.open_model(support.DRAFT)
+    for function in (
+        step_in_background,
+        unknown_requests,
+        queue_full,
+        never_fits,
+        empty_text,
+        nothing_to_do,
+        batch_index,
+        destroy_while_polling_is_over,
+        error_texts_are_per_thread,
+        failed_calls_keep_the_engine_usable,
+    ):
+        yield function.__name__, partial(function, library, model)
+    tokenizer = library.tokenizer_of(model)
+    for function in (wrong_tokens, wrong_text, wrong_flags, truncation, decoder_misuse):
+        yield function.__name__, partial(function, library, tokenizer)
+
+
+def step_in_background(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model, run_mode=library.constants["FTK_RUN_BACKGROUND"])
+    children.expect(library, library.engine_step(engine), "WRONG_STATE", names="background")
+    library.engine_destroy(engine)
+
+
+def unknown_requests(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model)
+    for request in (0, 1, 77, 2**64 - 1):
+        children.expect(library, library.cancel(engine, request), "NOT_FOUND", names=str(request))
+    request = library.submit_options(engine, library.text_request(b"x", max_tokens=1))
+    library.run_until_idle(engine)
+    children.expect(library, library.cancel(engine, request), "NOT_FOUND", names=str(request))
+    library.engine_destroy(engine)
+
+
+def queue_full(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model, max_running_requests=1, max_queued_requests=2)
+    options = library.text_request(b"x", max_tokens=1)
+    request = ctypes.c_uint64()
+    statuses = [library.submit(engine, ctypes.byref(options), ctypes.byref(request)) for _ in range(4)]
+    children.expect(library, statuses[-1], "QUEUE_FULL", names="max_queued_requests")
+    assert request.value == 0
+    accepted = statuses.count(0)
+    assert accepted in (2, 3), statuses  # queued, and perhaps one that counts as running
+    finished = [event for event in library.run_until_idle(engine) if event["kind"] == 3]
+    assert len(finished) == accepted
+    library.submit_options(engine, options)
+    library.engine_destroy(engine)
+
+
+def never_fits(library: abi.Library, model: Any) -> None:
+    plan = library.new("ftk_memory_plan")
+    library.ok(library.memory_plan_compute(support.DRAFT.encode(), None, None, ctypes.byref(plan)))
+    budget = plan.kv_bytes_per_token * plan.kv_block_tokens * 4
+    engine = library.create_engine(model, kv_budget_bytes=budget)
+    tokens = plan.kv_block_tokens * 8
+    options, request = library.text_request(b"x", max_tokens=tokens), ctypes.c_uint64(7)
+    status = library.submit(engine, ctypes.byref(options), ctypes.byref(request))
+    children.expect(library, status, "OUT_OF_MEMORY", names="kv_budget_bytes")
+    library.submit_options(engine, library.text_request(b"x", max_tokens=plan.kv_block_tokens))
+    assert library.run_until_idle(engine)[-1]["finish_reason"] == library.constants["FTK_FINISH_LENGTH"]
+    library.engine_destroy(engine)
+
+
+def empty_text(library: abi.Library, model: Any) -> None:
+    """The tiny models begin with BOS, so an empty text is a prompt of one token."""
+    engine = library.create_engine(model)
+    library.submit_options(engine, library.text_request(b"", max_tokens=3))
+    assert library.run_until_idle(engine)[-1]["error"] == 0
+    library.engine_destroy(engine)
+
+
+def nothing_to_do(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model)
+    batch = ctypes.c_void_p(1)
+    assert library.engine_step(engine) == library.constants["FTK_WOULD_BLOCK"]
+    for timeout in (0, 1, -1, 2**63 - 1, -(2**63)):  # manual mode never blocks
+        assert library.poll(engine, timeout, ctypes.byref(batch)) == library.constants["FTK_WOULD_BLOCK"]
+        assert batch.value is None
+    library.engine_destroy(engine)
+
+
+def batch_index(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model)
+    library.submit_options(engine, library.text_request(b"x", max_tokens=1))
+    while library.ok(library.engine_step(engine)) == 0:
+        pass
+    batch, event = ctypes.c_void_p(), library.new("ftk_event")
+    library.ok(library.poll(engine, 0, ctypes.byref(batch)))
+    for index in (library.event_batch_count(batch), 2**64 - 1):
+        status = library.event_batch_at(batch, index, ctypes.byref(event))
+        children.expect(library, status, "INVALID_ARGUMENT", "NOT_FOUND", names="index")
+    library.event_batch_free(batch)
+    library.engine_destroy(engine)
+
+
+def destroy_while_polling_is_over(library: abi.Library, model: Any) -> None:
+    """Waiting events are dropped with their engine."""
+    for mode in (library.constants["FTK_RUN_MANUAL"], library.constants["FTK_RUN_BACKGROUND"]):
+        engine = library.create_engine(model, run_mode=mode)
+        for _ in range(4):
+            library.submit_options(engine, library.text_request(b"x", max_tokens=8))
+        if mode == library.constants["FTK_RUN_MANUAL"]:
+            library.ok(library.engine_step(engine))
+        library.engine_destroy(engine)
+
+
+def error_texts_are_per_thread(library: abi.Library, model: Any) -> None:
+    from threading import Thread
+
+    library.tokenizer_open(b"/no/such/file/here", ctypes.byref(ctypes.c_void_p()))
+    seen: list[str] = []
+    other = Thread(target=lambda: seen.append(library.error()))
+    other.start()
+    other.join()
+    assert seen == [""], f"a fresh thread sees {seen}"
+    assert "/no/such/file/here" in library.error()
+
+
+def failed_calls_keep_the_engine_usable(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model)
+    bad, request = library.text_request(b"x", temperature=-1), ctypes.c_uint64()
+    for _ in range(1000):
+        assert library.submit(engine, ctypes.byref(bad), ctypes.byref(request)) < 0
+    library.submit_options(engine, library.text_request(b"x", max_tokens=1))
+    assert library.run_until_idle(engine)[-1]["error"] == 0
+    library.engine_destroy(engine)
+
+
+def wrong_tokens(library: abi.Library, tokenizer: Any) -> None:
+    buffer, size = ctypes.create_string_buffer(64), ctypes.c_size_t(7)
+    for token in (-1, VOCABULARY, 2**31 - 1, -(2**31)):
+        array = (ctypes.c_int32 * 2)(5, token)
+        status = library.tokenizer_decode(tokenizer, array, 2, 0, buffer, 64, ctypes.byref(size))
+        children.expect(library, status, "INVALID_ARGUMENT", names=["tokens", str(token)])
+        status = library.tokenizer_token_text(tokenizer, token, buffer, 64, ctypes.byref(size))
+        children.expect(library, status, "INVALID_ARGUMENT", names=["token", str(token)])
+        assert size.value == 0
+
+
+def wrong_text(library: abi.Library, tokenizer: Any) -> None:
+    tokens, count = (ctypes.c_int32 * 64)(), ctypes.c_size_t(7)
+    for text in (b"\xff", b"a\xc3", b"\xed\xa0\x80"):
+        status = library.tokenizer_encode(tokenizer, text, len(text), 0, tokens, 64, ctypes.byref(count))
+        children.expect(library, status, "INVALID_ARGUMENT", names=["text", "UTF-8"])
+        assert count.value == 0
+    library.ok(library.tokenizer_encode(tokenizer, b"", 0, 0, tokens, 64, ctypes.byref(count)))
+    assert count.value == 0
+    library.ok(library.tokenizer_encode(tokenizer, b"\0\0", 2, 0, tokens, 64, ctypes.byref(count)))
+    assert count.value > 0, "NUL is a character like any other"
+
+
+def wrong_flags(library: abi.Library, tokenizer: Any) -> None:
+    """A flag that means nothing is an error, so that it can mean something later."""
+    tokens, text, size = (ctypes.c_int32 * 64)(5), ctypes.create_string_buffer(64), ctypes.c_size_t()
+    messages = (library.types.structs["ftk_chat_message"] * 1)(
+        library.new("ftk_chat_message", role=b"user", content=b"x")
+    )
+    decoder = ctypes.c_void_p(1)
+    out = ctypes.byref(size)
+    for flags in (4, 2**31, 2**32 - 1):
+        chat = (tokenizer, b"chatml", messages, 1, flags)
+        for status in (
+            library.tokenizer_encode(tokenizer, b"x", 1, flags, tokens, 64, out),
+            library.tokenizer_decode(tokenizer, tokens, 1, flags, text, 64, out),
+            library.tokenizer_apply_chat_template(*chat, text, 64, out),
+            library.tokenizer_encode_chat(*chat, tokens, 64, out),
+            library.decoder_create(tokenizer, flags, ctypes.byref(decoder)),
+        ):
+            children.expect(library, status, "INVALID_ARGUMENT", names="flags")
+
+
+def truncation(library: abi.Library, tokenizer: Any) -> None:
+    """The rule of snprintf, at every capacity."""
+    text = b"def main():\n    return 1\n"
+    count = ctypes.c_size_t()
+    truncated = library.constants["FTK_TRUNCATED"]
+    assert library.tokenizer_encode(tokenizer, text, len(text), 0, None, 0, ctypes.byref(count)) == truncated
+    needed = count.value
+    full = (ctypes.c_int32 * needed)()
+    library.ok(library.tokenizer_encode(tokenizer, text, len(text), 0, full, needed, ctypes.byref(count)))
+    for capacity in range(needed):
+        part = (ctypes.c_int32 * (capacity + 1))(*[-7] * (capacity + 1))
+        status = library.tokenizer_encode(tokenizer, text, len(text), 0, part, capacity, ctypes.byref(count))
+        assert (status, count.value) == (truncated, needed)
+        assert part[:capacity] == full[:capacity] and part[capacity] == -7
+    for capacity in range(len(text) + 3):
+        buffer = ctypes.create_string_buffer(b"\x7f" * (capacity + 2), capacity + 2)
+        status = library.tokenizer_decode(tokenizer, full, needed, 0, buffer, capacity, ctypes.byref(count))
+        assert count.value == len(text)
+        assert status == (0 if capacity >= len(text) else truncated) or capacity == len(text), (status, capacity)
+        assert buffer.raw[capacity:] == b"\x7f\x7f", "written behind the buffer"
+        if capacity > len(text):
+            assert buffer.raw[: len(text) + 1] == text + b"\0"
+
+
+def decoder_misuse(library: abi.Library, tokenizer: Any) -> None:
+    decoder, buffer, size = ctypes.c_void_p(), ctypes.create_string_buffer(64), ctypes.c_size_t()
+    library.ok(library.decoder_create(tokenizer, 0, ctypes.byref(decoder)))
+    for token in (-1, VOCABULARY):
+        status = library.decoder_push(decoder, token, buffer, 64, ctypes.byref(size))
+        children.expect(library, status, "INVALID_ARGUMENT", names="token")
+    tokens, count = (ctypes.c_int32 * 64)(), ctypes.c_size_t()
+    text = "é🙂 ".encode() * 3
+    library.ok(library.tokenizer_encode(tokenizer, text, len(text), 0, tokens, 64, ctypes.byref(count)))
+    streamed = b""
+    for token in tokens[: count.value]:
+        status = library.decoder_push(decoder, token, None, 0, ctypes.byref(size))
+        if status == library.constants["FTK_TRUNCATED"]:  # not consumed
+            library.ok(library.decoder_push(decoder, token, buffer, 64, ctypes.byref(size)))
+            streamed += buffer.raw[: size.value]
+        else:
+            assert (status, size.value) == (0, 0)
+    assert streamed == text
+    library.ok(library.decoder_push(decoder, tokens[0], buffer, 64, ctypes.byref(size)))
+    library.ok(library.decoder_finish(decoder, buffer, 64, ctypes.byref(size)))
+    library.ok(library.decoder_finish(decoder, buffer, 64, ctypes.byref(size)))
+    assert size.value == 0, "finish did not start afresh"
+    library.decoder_destroy(decoder)

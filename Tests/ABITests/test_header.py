@@ -1,0 +1,73 @@
+"""The header compiles alone, in every language that it promises, and says what its own rules demand."""
+
+from __future__ import annotations
+
+import re
+import unittest
+
+import support
+
+LANGUAGES = [("cc", "c99"), ("cc", "c11"), ("c++", "c++17")]
+
+
+class HeaderTests(support.ScratchCase):
+    def test_compiles_alone(self) -> None:
+        for compiler, standard in LANGUAGES:
+            with self.subTest(standard=standard):
+                source = self.scratch / ("alone.cpp" if compiler == "c++" else "alone.c")
+                source.write_text("#include <foretoken/foretoken.h>\n#include <foretoken/foretoken.h>\nint unused;\n")
+                flags = [f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
+                include = f"-I{support.HEADER.parents[1]}"
+                result = support.run([support.tool(compiler), *flags, include, str(source)])
+                self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_names_have_the_prefix(self) -> None:
+        parsed = support.parsed_header()
+        for name in [*parsed.functions, *parsed.structs, *parsed.handles, *parsed.callbacks, *parsed.aliases]:
+            self.assertTrue(name.startswith("ftk_"), name)
+        for name in parsed.constants:
+            self.assertTrue(name.startswith("FTK_"), name)
+
+    def test_structs_that_may_grow_start_with_their_size(self) -> None:
+        elements = {"ftk_logit_bias"}  # fixed for ever: an element of an array
+        for struct in support.parsed_header().structs.values():
+            if struct.name not in elements:
+                first = struct.fields[0]
+                self.assertEqual((first.type, first.name), ("uint32_t", "struct_size"), struct.name)
+
+    def test_structs_have_no_padding(self) -> None:
+        """Padding would hide from the rule that every byte of a struct means something."""
+        types = support.abi.Types(support.parsed_header())
+        for name, struct in types.structs.items():
+            end = 0
+            for field in struct._fields_:
+                descriptor = getattr(struct, field[0])
+                self.assertEqual(descriptor.offset, end, f"{name}.{field[0]}")
+                end += descriptor.size
+            self.assertEqual(support.abi.ctypes.sizeof(struct), end, name)
+
+    def test_error_codes_are_distinct_and_negative(self) -> None:
+        errors = {n: v for n, v in support.parsed_header().constants.items() if n.startswith("FTK_ERROR_")}
+        self.assertEqual(len(set(errors.values())), len(errors))
+        self.assertTrue(all(value < 0 for value in errors.values()))
+
+    def test_every_option_struct_has_an_init_macro(self) -> None:
+        parsed = support.parsed_header()
+        options = [name for name in parsed.structs if name.endswith("_options")]
+        for name in options:
+            self.assertRegex(parsed.macros[f"{name}_init"], rf"^{name}_init_sized\(")
+            self.assertIn(f"{name}_init_sized", parsed.functions)
+
+    def test_every_default_is_named(self) -> None:
+        """Each option says its default, but for the inputs, which have none."""
+        text = support.HEADER.read_text(encoding="utf-8")
+        for name in ("ftk_model_options", "ftk_engine_options"):
+            body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", text, re.DOTALL)
+            assert body is not None
+            for line in body.group(1).splitlines():
+                if line.strip() and "struct_size" not in line and "user_data" not in line:
+                    self.assertIn("Default", line)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,150 @@
+import Engine
+import Formats
+import Kernels
+import Model
+import Speculation
+import TestSupport
+import Testing
+
+/// The promise on the trained pair: what a request gives does not depend on speculation, batch, chunks or threads.
+@Suite(.serialized) struct PairEquivalenceTests {
+    private static func engine(_ change: (inout EngineOptions) -> Void) throws -> InferenceEngine {
+        var options = EngineOptions()
+        options.threads = 1
+        options.draftModel = try TestModels.draft()
+        change(&options)
+        return try InferenceEngine(target: try TestModels.target(), options: options)
+    }
+
+    private static func plain(_ kv: KVFormat?) throws -> InferenceEngine {
+        try engine {
+            $0.draftModel = nil
+            $0.kvFormat = kv
+        }
+    }
+
+    /// Every prompt greedy and with a seed.
+    private static let requests = Result {
+        try (TestModels.builtInPrompts + TestModels.sharedPrompts(2)).flatMap { prompt in
+            [Float(0), 0.8].map { temperature in
+                var request = RequestOptions()
+                request.prompt = .text(prompt)
+                request.maxTokens = 40
+                request.seed = 77
+                request.sampling.temperature = temperature
+                return request
+            }
+        }
+    }
+    private static let reference = Result { try generateAlone(plain(nil), requests.get()) }
+
+    @Test func theReferenceIsSound() throws {
+        let reference = try Self.reference.get()
+        #expect(reference.problems.isEmpty)
+        #expect(reference.statistics.draftTokens == 0)
+        // A prompt may be followed by the end at once, but not most of them.
+        #expect(reference.outcomes.filter { $0.tokens.count == 40 }.count > reference.outcomes.count / 2)
+        #expect(Set(reference.outcomes.map(\.string)).count > reference.outcomes.count / 2)
+        let again = try generateAlone(Self.plain(nil), Array(Self.requests.get().prefix(2)))
+        #expect(again.outcomes == Array(reference.outcomes.prefix(2)))
+    }
+
+    @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 16], [EngineOptions.DrafterKind.lookup, .model])
+    func speculationDoesNotChangeTheText(_ length: Int, _ drafter: EngineOptions.DrafterKind) throws {
+        let engine = try Self.engine {
+            $0.policy = .static
+            $0.draftTokens = length
+            $0.drafter = drafter
+            $0.maxStepTokens = length % 2 == 0 ? 32 : 256
+            $0.threads = 1 + length % 2
+            $0.maxRunningRequests = length % 3 == 0 ? 3 : 16
+        }
+        let result = try generate(engine, Self.requests.get())
+        #expect(result.problems.isEmpty)
+        #expect(result.outcomes == (try Self.reference.get().outcomes))
+        let figures = result.statistics
+        #expect(figures.acceptedTokens > 0)
+        #expect(figures.steps < figures.emittedTokens)
+        #expect((figures.draftPasses > 0) == (drafter == .model))
+        #expect(figures.acceptedPerPosition[length...].allSatisfy { $0 == 0 })
+    }
+
+    /// A draft of the very same model under the same noise is right every time, in whatever batch it ran.
+    @Test(arguments: [1, 4, 16])
+    func theTargetAsItsOwnDraftIsAlwaysRight(_ length: Int) throws {
+        let engine = try Self.engine {
+            $0.policy = .static
+            $0.draftTokens = length
+            $0.draftModel = try? TestModels.target()
+        }
+        let requests = try Self.requests.get().map { request in
+            var longer = request
+            longer.ignoresEndOfGeneration = true
+            return longer
+        }
+        let result = try generate(engine, requests)
+        #expect(result.problems.isEmpty)
+        #expect(result.statistics.draftTokens > 0)
+        #expect(result.statistics.acceptedTokens == result.statistics.draftTokens)
+    }
+
+    private static func mixed(_ tokens: Int) throws -> [RequestOptions] {
+        mixedRequests(
+            TestModels.builtInPrompts.map { .text($0) }, tokens: tokens,
+            vocabularySize: try TestModels.target().configuration.vocabularySize)
+    }
+    private static let mixedReference = Result { try generateAlone(plain(nil), mixed(24)) }
+
+    static let variants: [@Sendable (inout EngineOptions) -> Void] = [
+        { $0.draftModel = nil },
+        {
+            $0.policy = .static
+            $0.drafter = .lookup
+        },
+        {
+            $0.policy = .static
+            $0.draftTokens = 5
+            $0.maxStepTokens = 32
+        },
+        {
+            $0.policy = .static
+            $0.draftTokens = 8
+            $0.threads = 2
+            $0.maxRunningRequests = 4
+        },
+        { $0.maxStepTokens = 32 },
+    ]
+
+    @Test(arguments: variants.indices)
+    func everythingThatARequestCanAskForWorksWithSpeculation(_ variant: Int) throws {
+        let reference = try Self.mixedReference.get()
+        #expect(reference.problems.isEmpty)
+        #expect(reference.outcomes.contains { $0.reason == .stop })
+        #expect(reference.outcomes.contains { !$0.promptLogprobs.isEmpty })
+        let result = try generate(Self.engine(Self.variants[variant]), Self.mixed(24))
+        #expect(result.problems.isEmpty)
+        for (index, pair) in zip(result.outcomes, reference.outcomes).enumerated() {
+            #expect(pair.0 == pair.1, "request \(index)")
+        }
+        // Drafts that requests asked for themselves are made under any policy.
+        #expect(result.statistics.draftTokens > 0)
+    }
+
+    @Test(arguments: KVFormat.allCases)
+    func everyKVType(_ format: KVFormat) throws {
+        let requests = Array(try Self.mixed(16).prefix(5))
+        let reference = try generateAlone(Self.plain(format), requests)
+        for drafter in [EngineOptions.DrafterKind.lookup, .model] {
+            let result = try generate(
+                Self.engine {
+                    $0.kvFormat = format
+                    $0.policy = .static
+                    $0.drafter = drafter
+                    $0.maxStepTokens = 32
+                    $0.threads = 2
+                }, requests)
+            #expect(result.problems.isEmpty && reference.problems.isEmpty)
+            #expect(result.outcomes == reference.outcomes)
+        }
+    }
+}

@@ -1,0 +1,135 @@
+import Engine
+import Formats
+import Kernels
+import Model
+import TestSupport
+import Testing
+
+/// Drafts that do not fit their targets, and the memory that an engine takes.
+@Suite struct SizingTests {
+    @Test func paddingMayDiffer() throws {
+        let (padded, plain) = (try TestModels.random("qwen2"), try TestModels.random("llama2"))
+        #expect(padded.tokenizer.vocabularySize > plain.tokenizer.vocabularySize)
+        try checkSharedVocabulary(target: padded.tokenizer, draft: plain.tokenizer)
+        try checkSharedVocabulary(target: plain.tokenizer, draft: padded.tokenizer)
+        try checkSharedVocabulary(target: plain.tokenizer, draft: plain.tokenizer)
+    }
+
+    @Test func aDifferentTokenIsNamed() throws {
+        let plain = try TestModels.random("llama2")
+        let tokenizer = plain.tokenizer
+        // The longest token occurs once in the file; give it another text of the same length.
+        let id = try #require(
+            (Int32(0)..<Int32(tokenizer.vocabularySize)).max {
+                tokenizer.storedText($0).count < tokenizer.storedText($1).count
+            })
+        let text = String(decoding: tokenizer.storedText(id), as: UTF8.self)
+        let other = String(repeating: "#", count: text.utf8.count)
+        var patch = try PatchedModel(path: TestModels.randomPath("llama2"))
+        try patch.replace(text, by: other)
+        let problem = failure {
+            try checkSharedVocabulary(target: tokenizer, draft: patch.load().tokenizer)
+        }
+        #expect(problem?.code == .vocabularyMismatch)
+        for part in ["token \(id) ", text, other] {
+            #expect(problem?.message.contains(part) == true, "\(problem?.message ?? "no error")")
+        }
+        var options = EngineOptions()
+        options.draftModel = try patch.load()
+        #expect(failure { _ = try InferenceEngine(target: plain, options: options) }?.code == .vocabularyMismatch)
+    }
+
+    @Test func aTokenInOneOfThemOnlyIsNamed() throws {
+        let problem = failure {
+            try checkSharedVocabulary(
+                target: TestModels.target().tokenizer, draft: TestModels.random("llama2").tokenizer)
+        }
+        #expect(problem?.code == .vocabularyMismatch)
+        #expect(problem?.message.contains("token ") == true)
+        var patch = try PatchedModel(path: TestModels.randomPath("qwen2"))
+        let tokenizer = try TestModels.random("qwen2").tokenizer
+        let count = tokenizer.vocabularySize
+        let last = String(decoding: tokenizer.storedText(Int32(count - 1)), as: UTF8.self)
+        #expect(last.hasPrefix("[PAD"))
+        try patch.replace(last, by: String(last.map { $0 == "[" ? "(" : $0 }))
+        let missing = failure {
+            try checkSharedVocabulary(target: patch.load().tokenizer, draft: TestModels.random("llama2").tokenizer)
+        }
+        #expect(missing?.code == .vocabularyMismatch)
+        #expect(missing?.message.contains("token \(count - 1),") == true, "\(missing?.message ?? "no error")")
+    }
+
+    @Test func kvTypeThatTheModelCannotHave() throws {
+        var options = EngineOptions()
+        options.kvFormat = .q8_0
+        let problem = failure { _ = try InferenceEngine(target: TestModels.random("llama2"), options: options) }
+        #expect(problem?.code == .invalidArgument)
+        #expect(problem?.message.contains("32") == true && problem?.message.contains("8") == true)
+    }
+
+    static let variants: [@Sendable (inout EngineOptions) -> Void] = [
+        { _ in }, { $0.kvFormat = .f32 }, { $0.kvBudgetBytes = 5_000_001 }, { $0.contextTokens = 100 },
+        {
+            $0.maxStepTokens = 32
+            $0.threads = 3
+        },
+    ]
+
+    /// The plan is made of headers, the engine of loaded models: they must agree.
+    @Test(arguments: variants.indices, [true, false])
+    func theMemoryPlanIsWhatAnEngineTakes(_ variant: Int, _ withDraft: Bool) throws {
+        var options = EngineOptions()
+        options.threads = 1
+        Self.variants[variant](&options)
+        let plan = try MemoryPlan(
+            targetPath: TestModels.targetPath, draftPath: withDraft ? TestModels.draftPath : nil, options: options)
+        let (target, draft) = (try TestModels.target(), try TestModels.draft())
+        if withDraft { options.draftModel = draft }
+        let engine = try InferenceEngine(target: target, options: options)
+        let sizing = engine.sizing
+        #expect(plan.targetWeightsBytes == target.weightsBytes)
+        #expect(plan.draftWeightsBytes == (withDraft ? draft.weightsBytes : 0))
+        #expect(plan.kvBlockTokens == kvBlockTokens)
+        #expect(plan.kvBytesPerToken == sizing.kvBytesPerToken)
+        let format = options.kvFormat ?? .f16
+        #expect(sizing.kvFormat == format)
+        let models = withDraft ? [target, draft] : [target]
+        let bytes = models.reduce(0) { sum, model in
+            let shape = model.configuration
+            return sum + shape.layers * 2 * shape.kvHeads * shape.headDimension * (format == .f32 ? 4 : 2)
+        }
+        #expect(plan.kvBytesPerToken == bytes)
+        #expect(engine.snapshot().kvBlocksTotal == sizing.kvBlocks)
+        #expect(plan.kvBudgetBytes == sizing.kvBlocks * kvBlockTokens * bytes)
+        if options.kvBudgetBytes > 0 {
+            #expect(plan.kvBudgetBytes <= options.kvBudgetBytes)
+            #expect(plan.kvBudgetBytes > options.kvBudgetBytes - kvBlockTokens * bytes)
+        } else {
+            #expect(plan.kvBudgetBytes == EngineOptions.defaultKVTokens * bytes)
+        }
+        let context = options.contextTokens > 0 ? options.contextTokens : target.configuration.contextLength
+        #expect(sizing.contextTokens == context)
+        #expect(plan.kvBytesPerRequest == (context + kvBlockTokens - 1) / kvBlockTokens * kvBlockTokens * bytes)
+        #expect(plan.scratchBytes == sizing.scratchBytes)
+        let scratch = try models.reduce(0) { sum, model in
+            let layout = ScratchLayout(
+                model.configuration, rows: options.maxStepTokens, logitRows: EngineOptions.logitRows,
+                threads: options.threads)
+            return sum + (try #require(layout).byteCount)
+        }
+        #expect(plan.scratchBytes == scratch)
+        #expect(
+            plan.peakBytes
+                == plan.targetWeightsBytes + plan.draftWeightsBytes + plan.kvBudgetBytes + plan.scratchBytes)
+    }
+
+    /// One full context is the least that an engine without a budget reserves.
+    @Test func defaultBudget() throws {
+        let engine = try InferenceEngine(target: TestModels.random("llama2"), options: EngineOptions())
+        #expect(engine.sizing.kvBlocks * kvBlockTokens == EngineOptions.defaultKVTokens)
+        var patch = try PatchedModel(path: TestModels.randomPath("llama2"))
+        try patch.set("llama.context_length", to: 20_001)
+        let long = try InferenceEngine(target: patch.load(), options: EngineOptions())
+        #expect(long.sizing.kvBlocks == (20_001 + kvBlockTokens - 1) / kvBlockTokens)
+    }
+}

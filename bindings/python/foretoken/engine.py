@@ -1,0 +1,126 @@
+"""Runs the requests of one model."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import AsyncGenerator, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from . import _abi
+from ._dispatch import Dispatcher
+from ._library import check, checked_int, library
+from .model import Model
+from .options import EngineOptions, Log, Prompt, RequestOptions, engine_options, request_options
+from .request import Request
+from .results import Chunk, Completion, EngineStats, Score, from_struct
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+
+class Engine:
+    """Generates for many requests at once, from any number of threads and event loops.
+
+    What a request generates depends on its prompt, parameters and seed alone: policy, drafter, batching and threads
+    change only the speed. With background=True a thread of the engine works whenever there is something to do; with
+    False nothing happens but in step(), which generate, stream and their like call themselves.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        draft: Model | None = None,
+        *,
+        policy: str = "off",
+        drafter: str = "auto",
+        draft_tokens: int = 4,
+        kv: str = "auto",
+        background: bool = True,
+        threads: int = 0,
+        kv_budget_bytes: int = 0,
+        context_tokens: int = 0,
+        max_running_requests: int = 16,
+        max_queued_requests: int = 1024,
+        max_step_tokens: int = 256,
+        log: Log | None = None,
+        log_level: str = "warning",
+    ) -> None:
+        """policy: "off" or "static". drafter: "auto", "lookup" or "model" (which needs `draft`).
+        kv: "auto", "f32", "f16" or "q8_0". 0 means the library's choice; see ftk_engine_options."""
+        options = EngineOptions(
+            policy=policy,
+            drafter=drafter,
+            draft_tokens=draft_tokens,
+            kv=kv,
+            background=background,
+            threads=threads,
+            kv_budget_bytes=kv_budget_bytes,
+            context_tokens=context_tokens,
+            max_running_requests=max_running_requests,
+            max_queued_requests=max_queued_requests,
+            max_step_tokens=max_step_tokens,
+            log=log,
+            log_level=log_level,
+        )
+        struct = engine_options(options, draft)
+        pointer = ctypes.c_void_p()
+        check(library().ftk_engine_create(model.pointer, ctypes.byref(struct), ctypes.byref(pointer)))
+        assert pointer.value is not None
+        self._dispatcher = Dispatcher(pointer.value, background, keep=struct)
+        self._finalizer = weakref.finalize(self, self._dispatcher.close)
+
+    def submit(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Request:
+        """Queues a request, to be read later."""
+        mailbox, request = self._dispatcher.submit(request_options(prompt, options))
+        return Request(self, mailbox, request)
+
+    def generate(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Completion:
+        """Text, token ids or messages to a completion."""
+        return self.submit(prompt, **options).result()
+
+    async def agenerate(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Completion:
+        """generate() for coroutines; cancelling the task cancels the request."""
+        return await self.submit(prompt, **options).aresult()
+
+    def stream(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Generator[Chunk, None, None]:
+        """Chunks as they come. The request is queued at once; closing or dropping the generator cancels it."""
+        return iter(self.submit(prompt, **options))
+
+    def astream(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> AsyncGenerator[Chunk, None]:
+        """stream() for `async for`; aclose() and cancelling the task cancel the request."""
+        return self.submit(prompt, **options).__aiter__()
+
+    def score(self, prompt: Prompt, top: int = 0) -> Score:
+        """The log-probability of each token of `prompt`, and of the `top` likeliest ones at its place."""
+        found = self.submit(prompt, max_tokens=0, prompt_logprobs=top).result().prompt_logprobs
+        assert found is not None
+        return Score(found.tokens, found.logprobs, found.top)
+
+    def stats(self) -> EngineStats:
+        struct = _abi.ftk_engine_stats(struct_size=ctypes.sizeof(_abi.ftk_engine_stats))
+        with self._dispatcher.engine() as engine:
+            check(library().ftk_engine_get_stats(engine, ctypes.byref(struct)))
+        stats: EngineStats = from_struct(EngineStats, struct)
+        return stats
+
+    def cancel(self, request_id: int) -> None:
+        """Ends a request within one step; NotFoundError once it has finished."""
+        self._dispatcher.cancel(checked_int(request_id, ctypes.c_uint64, "request_id"))
+
+    def step(self) -> bool:
+        """With background=False: one pass for all running requests; False when there was nothing to do."""
+        return self._dispatcher.step()
+
+    def close(self) -> None:
+        """Stops the engine. Live requests are cancelled; who waits for one gets a WrongStateError."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

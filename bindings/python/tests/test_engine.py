@@ -1,0 +1,345 @@
+"""Requests one at a time: results, options, streams and their end, errors, speculation."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import subprocess
+import sys
+import unittest
+
+from common import PROMPT, ROOT, ModelCase, foretoken
+
+
+class GenerateTests(ModelCase):
+    def test_completion(self) -> None:
+        completion = self.engine().generate(PROMPT, max_tokens=24, temperature=0, ignore_eos=True)
+        self.assertEqual((completion.finish_reason, len(completion.tokens)), ("length", 24))
+        self.assertEqual(self.model.tokenizer.decode(completion.tokens), completion.text)
+        prompt = self.model.tokenizer.encode(PROMPT, add_special=True)
+        self.assertEqual(completion.usage, foretoken.Usage(len(prompt), 24))
+        stats = completion.stats
+        self.assertIsNotNone(stats.queue_us)
+        assert stats.ttft_us is not None and stats.tpot_us is not None
+        self.assertLessEqual(stats.ttft_us, stats.total_us)
+
+    def test_all_kinds_of_prompts(self) -> None:
+        engine = self.engine()
+        options = {"max_tokens": 12, "temperature": 0}
+        text = engine.generate(PROMPT, **options).text
+        tokens = self.model.tokenizer.encode(PROMPT, add_special=True)
+        self.assertEqual(engine.generate(tokens, **options).text, text)
+        self.assertEqual(engine.generate(tuple(tokens), **options).text, text)
+        self.assertEqual(engine.generate(PROMPT.encode(), **options).text, text)
+        messages = [{"role": "user", "content": "def f():"}]
+        chat = engine.generate(messages, chat_template="chatml", **options)
+        rendered = self.model.tokenizer.encode_chat(messages, "chatml")
+        self.assertEqual(engine.generate(rendered, **options).text, chat.text)
+
+    def test_manual_and_background_mode_agree(self) -> None:
+        for options in ({"temperature": 0}, {"temperature": 0.8, "seed": 7}):
+            text = self.engine().generate(PROMPT, max_tokens=32, **options).text
+            self.assertEqual(self.expected(max_tokens=32, **options), text)
+
+    def test_stepping_by_hand(self) -> None:
+        engine = self.engine(background=False)
+        request = engine.submit(PROMPT, max_tokens=8, temperature=0)
+        self.assertEqual(engine.stats().submitted_requests, 1)
+        steps = 0
+        while engine.step():
+            steps += 1
+        self.assertGreaterEqual(steps, 8)
+        self.assertEqual(engine.stats().finished_requests, 1)
+        self.assertEqual(request.result().text, self.expected(max_tokens=8, temperature=0))
+
+    def test_seeds(self) -> None:
+        engine = self.engine()
+        options = {"max_tokens": 32, "temperature": 1.0}
+        first = engine.generate(PROMPT, seed=11, **options)
+        self.assertEqual(engine.generate(PROMPT, seed=11, **options).text, first.text)
+        self.assertEqual(first.stats.seed, 11)
+        others = {engine.generate(PROMPT, seed=seed, **options).text for seed in range(4)}
+        self.assertGreater(len(others), 1)
+        drawn = engine.generate(PROMPT, **options)
+        self.assertEqual(engine.generate(PROMPT, seed=drawn.stats.seed, **options).text, drawn.text)
+
+    def test_stop_texts(self) -> None:
+        engine = self.engine()
+        text = engine.generate(PROMPT, max_tokens=40, temperature=0).text
+        stop = text[len(text) // 2 : len(text) // 2 + 3]
+        for stops in (stop, [stop], ["never in any program at all", stop]):
+            completion = engine.generate(PROMPT, max_tokens=40, temperature=0, stop=stops)
+            self.assertEqual(completion.finish_reason, "stop")
+            self.assertEqual(completion.text, text[: text.index(stop)])
+
+    def test_stop_tokens(self) -> None:
+        engine = self.engine()
+        tokens = engine.generate(PROMPT, max_tokens=16, temperature=0).tokens
+        completion = engine.generate(PROMPT, max_tokens=16, temperature=0, stop_tokens=[tokens[5]])
+        self.assertEqual(completion.finish_reason, "stop")
+        self.assertEqual(completion.tokens, tokens[: tokens.index(tokens[5])])
+
+    def test_logit_bias(self) -> None:
+        engine = self.engine()
+        first = engine.generate(PROMPT, max_tokens=1, temperature=0).tokens[0]
+        other = engine.generate(PROMPT, max_tokens=1, temperature=0, logit_bias={first: -math.inf}).tokens[0]
+        self.assertNotEqual(other, first)
+        forced = engine.generate(PROMPT, max_tokens=3, temperature=0, logit_bias={300: 1e9})
+        self.assertEqual(forced.tokens, [300] * 3)
+
+    def test_logprobs(self) -> None:
+        completion = self.engine().generate(PROMPT, max_tokens=6, temperature=0, logprobs=3, prompt_logprobs=2)
+        assert completion.logprobs is not None and completion.top_logprobs is not None
+        self.assertEqual(len(completion.logprobs), len(completion.tokens))
+        for token, logprob, top in zip(completion.tokens, completion.logprobs, completion.top_logprobs):
+            self.assertEqual(len(top), 3)
+            self.assertEqual(top[0], (token, logprob))
+            self.assertTrue(all(first[1] >= second[1] for first, second in zip(top, top[1:])))
+        assert completion.prompt_logprobs is not None
+        self.assertEqual(completion.prompt_logprobs.tokens, self.model.tokenizer.encode(PROMPT, add_special=True))
+        self.assertTrue(all(len(top) == 2 for top in completion.prompt_logprobs.top))
+
+    def test_score(self) -> None:
+        engine = self.engine()
+        tokens = self.model.tokenizer.encode(PROMPT, add_special=True)
+        score = engine.score(PROMPT, top=1)
+        self.assertEqual(score.tokens, tokens)
+        self.assertEqual((len(score.logprobs), len(score.top)), (len(tokens) - 1, len(tokens) - 1))
+        self.assertTrue(all(value <= 0 for value in score.logprobs))
+        self.assertTrue(all(value <= top[0][1] for value, top in zip(score.logprobs, score.top)))
+        self.assertAlmostEqual(score.perplexity, math.exp(-score.total / len(score.logprobs)))
+        self.assertEqual(engine.score(tokens).logprobs, score.logprobs)
+        self.assertGreater(engine.score("for i in range(10):\n").total, engine.score("range for in):\n( 10 i").total)
+
+    def test_log(self) -> None:
+        messages: list[tuple[str, str]] = []
+        engine = self.engine(log=lambda level, text: messages.append((level, text)), log_level="debug")
+        engine.generate(PROMPT, max_tokens=2)
+        engine.close()
+        self.assertTrue(all(level in ("error", "warning", "info", "debug") for level, _ in messages))
+
+
+class StreamTests(ModelCase):
+    def test_chunks_join_to_the_completion(self) -> None:
+        engine = self.engine()
+        chunks = list(engine.stream(PROMPT, max_tokens=24, temperature=0))
+        whole = engine.generate(PROMPT, max_tokens=24, temperature=0)
+        self.assertEqual("".join(chunk.text for chunk in chunks), whole.text)
+        self.assertEqual([token for chunk in chunks for token in chunk.tokens], whole.tokens)
+        self.assertEqual([chunk.finish_reason for chunk in chunks[:-1]], [None] * (len(chunks) - 1))
+        self.assertEqual(chunks[-1].finish_reason, whole.finish_reason)
+        self.assertIsNotNone(chunks[-1].stats)
+
+    def assert_cancelled(self, engine: foretoken.Engine, finished: int) -> None:
+        """Cancelled within one step: before the next request, which takes steps of its own, has finished."""
+        engine.generate("x", max_tokens=4, ignore_eos=True)
+        stats = engine.stats()
+        self.assertEqual((stats.finished_requests, stats.running_requests), (finished + 1, 0))
+
+    def test_leaving_a_stream_cancels_its_request(self) -> None:
+        engine = self.engine()
+        for _ in engine.stream(PROMPT, max_tokens=1500, ignore_eos=True):
+            break
+        self.assert_cancelled(engine, 1)
+
+    def test_closing_a_stream_cancels_its_request(self) -> None:
+        engine = self.engine()
+        stream = engine.stream(PROMPT, max_tokens=1500, ignore_eos=True)
+        next(stream)
+        stream.close()
+        self.assertEqual(list(stream), [])
+        self.assert_cancelled(engine, 1)
+
+    def test_dropping_a_stream_that_never_began_cancels_its_request(self) -> None:
+        engine = self.engine()
+        stream = engine.stream(PROMPT, max_tokens=1500, ignore_eos=True)
+        del stream
+        cycle: list[object] = [engine.stream(PROMPT, max_tokens=1500, ignore_eos=True)]
+        cycle.append(cycle)
+        del cycle
+        gc.collect()
+        self.assert_cancelled(engine, 2)
+
+    def test_an_exception_in_the_loop_cancels_its_request(self) -> None:
+        engine = self.engine()
+        with self.assertRaises(KeyError):
+            for _ in engine.stream(PROMPT, max_tokens=1500, ignore_eos=True):
+                raise KeyError
+        self.assert_cancelled(engine, 1)
+
+    def test_cancel_by_id(self) -> None:
+        engine = self.engine()
+        request = engine.submit(PROMPT, max_tokens=1500, ignore_eos=True)
+        engine.cancel(request.id)
+        self.assertEqual(request.result().finish_reason, "cancelled")
+        with self.assertRaisesRegex(foretoken.NotFoundError, str(request.id)):
+            engine.cancel(request.id)
+        request.cancel()  # nothing is left to cancel
+
+    def test_streams_of_one_thread_interleave(self) -> None:
+        engine = self.engine()
+        prompts = [f"def f{index}():\n" for index in range(4)]
+        streams = [engine.stream(prompt, max_tokens=12, temperature=0) for prompt in prompts]
+        texts = [""] * 4
+        for index in (3, 0, 2, 1):
+            texts[index] = "".join(chunk.text for chunk in streams[index])
+        self.assertEqual(texts, [self.expected(prompt, max_tokens=12, temperature=0) for prompt in prompts])
+
+    def test_a_closed_engine_ends_its_streams(self) -> None:
+        for background in (True, False):
+            engine = self.engine(background=background)
+            stream = engine.stream(PROMPT, max_tokens=1500, ignore_eos=True)
+            next(stream)
+            engine.close()
+            engine.close()
+            with self.assertRaisesRegex(foretoken.WrongStateError, "engine is closed"):
+                for _ in stream:
+                    pass
+            with self.assertRaisesRegex(foretoken.WrongStateError, "engine is closed"):
+                engine.generate(PROMPT)
+
+    def test_an_abandoned_engine_is_kept_by_its_stream(self) -> None:
+        stream = foretoken.Engine(self.model).stream(PROMPT, max_tokens=8, temperature=0)
+        gc.collect()
+        self.assertEqual("".join(chunk.text for chunk in stream), self.expected(max_tokens=8, temperature=0))
+
+
+class SpeculationTests(ModelCase):
+    def test_text_never_changes(self) -> None:
+        with foretoken.Model(foretoken.bundled("draft")) as draft:
+            engines = {
+                "off": self.engine(policy="off"),
+                "lookup": self.engine(policy="static", drafter="lookup"),
+                "model": self.engine(draft, policy="static", drafter="model"),
+                "auto": self.engine(draft, policy="static", draft_tokens=8),
+            }
+        for options in (
+            {"temperature": 0},
+            {"temperature": 0.8, "seed": 3},
+            {"temperature": 1, "top_p": 0.9, "seed": 4},
+        ):
+            texts = {name: engine.generate(PROMPT, max_tokens=64, **options).text for name, engine in engines.items()}
+            self.assertEqual(set(texts.values()), {texts["off"]}, texts)
+        self.assertEqual(engines["off"].stats().num_draft_tokens, 0)
+        for name in ("lookup", "model", "auto"):
+            stats = engines[name].stats()
+            self.assertGreater(stats.num_accepted_tokens, 0, name)
+            self.assertEqual(sum(stats.accepted_tokens_per_position), stats.num_accepted_tokens, name)
+        self.assertGreater(engines["model"].stats().draft_passes, 0)
+
+    def test_speculation_of_one_request(self) -> None:
+        engine = self.engine(policy="static", drafter="lookup")
+        repeated = "x = [1, 2, 3]\n" * 8
+        plain = engine.generate(repeated, max_tokens=32, temperature=0, speculation="off")
+        self.assertEqual(plain.stats.draft_tokens, 0)
+        drafted = engine.generate(repeated, max_tokens=32, temperature=0, speculation=8)
+        self.assertGreater(drafted.stats.accepted_tokens, 0)
+        self.assertLess(drafted.stats.steps, plain.stats.steps)
+        self.assertEqual(drafted.text, plain.text)
+
+
+FORK = """
+import os, sys
+import foretoken
+model = foretoken.Model(foretoken.bundled("draft"), threads=1)
+engine = foretoken.Engine(model, background=False, threads=1)
+stream = engine.stream("x = 1", max_tokens=100, ignore_eos=True)
+next(stream)
+child = os.fork()
+if child == 0:
+    try:
+        engine.generate("x")
+    except foretoken.WrongStateError as error:
+        stream.close()
+        del stream, engine, model
+        sys.exit(7 if "forked child" in str(error) else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(list(stream)) > 0)
+"""
+
+
+class ProcessTests(unittest.TestCase):
+    def run_python(self, program: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings" / "python")}
+        command = [sys.executable, "-X", "dev", "-c", program]
+        ran = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        return ran.stdout
+
+    def test_a_forked_child_leaves_the_engine_alone(self) -> None:
+        self.assertEqual(self.run_python(FORK), "7 True\n")
+
+    def test_an_interpreter_may_end_in_the_middle_of_a_stream(self) -> None:
+        program = (
+            "import foretoken\n"
+            "model = foretoken.Model(foretoken.bundled('draft'))\n"
+            "engine = foretoken.Engine(model, log=print, log_level='debug')\n"
+            "stream = engine.stream('x = 1', max_tokens=1500, ignore_eos=True)\n"
+            "next(stream)\n"
+        )
+        self.run_python(program)
+
+    def test_six_lines_are_enough(self) -> None:
+        readme = (ROOT / "bindings" / "python" / "README.md").read_text(encoding="utf-8")
+        program = readme.split("```python\n")[1].split("```")[0]
+        self.assertLessEqual(len(program.strip().splitlines()), 6)
+        path = str(foretoken.bundled("target"))
+        printed = self.run_python(program.replace("target.gguf", path))
+        with foretoken.Model(path) as model, foretoken.Engine(model) as engine:
+            self.assertEqual(printed, engine.generate("def main():", max_tokens=64, temperature=0).text)
+
+
+class ErrorTests(ModelCase):
+    def test_names_are_checked(self) -> None:
+        for name in ("policy", "drafter", "kv", "log_level"):
+            with self.assertRaisesRegex(ValueError, f"{name} must be one of"):
+                foretoken.Engine(self.model, **{name: "statik"})
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, 'did you mean "static"'):
+            foretoken.Engine(self.model, policy="statik")
+
+    def test_engine_options_are_checked_by_the_library(self) -> None:
+        for options in ({"draft_tokens": 17}, {"threads": 1000}, {"max_running_requests": 0}, {"max_step_tokens": 1}):
+            with self.assertRaisesRegex(foretoken.InvalidArgumentError, next(iter(options))):
+                foretoken.Engine(self.model, **options)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, "draft_model"):
+            foretoken.Engine(self.model, policy="static", drafter="model")
+
+    def test_request_options_are_checked(self) -> None:
+        engine = self.engine()
+        for options in (
+            {"temperature": -1}, {"temperature": math.nan}, {"top_p": 0}, {"top_k": -1}, {"max_tokens": -7},
+            {"max_tokens": 2**40}, {"stop": ""}, {"stop": "a\0b"}, {"stop_tokens": [99999]}, {"logit_bias": {99999: 1}},
+            {"logit_bias": {1: "x"}}, {"seed": -1}, {"logprobs": 5000}, {"logprobs_kind": "cooked"},
+            {"speculation": 17}, {"speculation": "on"}, {"temperature": "warm"},
+        ):  # fmt: skip
+            name = next(iter(options))
+            with self.subTest(options), self.assertRaisesRegex(foretoken.InvalidArgumentError, name):
+                engine.generate(PROMPT, **options)
+        with self.assertRaisesRegex(TypeError, "did you mean 'max_tokens'"):
+            engine.generate(PROMPT, max_token=3)
+        self.assertEqual(engine.stats().submitted_requests, 0)
+
+    def test_prompts_are_checked(self) -> None:
+        engine = self.engine()
+        for prompt in ([], [2**40], [99999], ["text"], 7, None, [{"role": "user"}]):
+            with self.subTest(prompt), self.assertRaises(foretoken.InvalidArgumentError):
+                engine.generate(prompt)
+        with self.assertRaises(foretoken.ContextTooLongError):
+            engine.generate("x = 1\n" * 5000)
+
+    def test_queue_full(self) -> None:
+        engine = self.engine(background=False, max_running_requests=1, max_queued_requests=1)
+        requests = []
+        with self.assertRaises(foretoken.QueueFullError) as caught:
+            for _ in range(4):
+                requests.append(engine.submit(PROMPT, max_tokens=1))
+        self.assertEqual(caught.exception.status, -10)
+        self.assertTrue(all(request.result().finish_reason == "length" for request in requests))
+
+    def test_wrong_mode(self) -> None:
+        with self.assertRaises(foretoken.WrongStateError):
+            self.engine().step()
+
+
+if __name__ == "__main__":
+    unittest.main()
