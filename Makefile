@@ -62,7 +62,7 @@ format: tools ## bring the sources into the project's style
 $(RUFF):
 	$(call need,python3=python3)
 	@$(PYTHON) -m venv .build/ruff 2>/dev/null || { apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv .build/ruff; }
-	@.build/ruff/bin/pip install -q ruff
+	@.build/ruff/bin/pip install -q ruff==0.17.5
 
 bench: build ## measure the tokenizer and generation with and without speculation
 	$(RELEASE)/ftk bench tokenizer -m $(TARGET)
@@ -81,10 +81,10 @@ install: build ## install the library, its header, foretoken.pc and ftk: make in
 		-e 's|@LIBDIR_FROM_PREFIX@|$(LIBDIR)|' -e 's|@PREFIX_FROM_PCFILEDIR@|$(UP)|' \
 		bindings/c/foretoken.pc.in > $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig/foretoken.pc
 
-wheel: build ## build a Python wheel with the library inside into .build/wheel
+wheel: stage ## build a Python wheel with the library inside into .build/wheel
 	$(call need,python3=python3)
 	@mkdir -p .build/wheel
-	$(PYTHON) bindings/python/build_wheel.py --library $(RELEASE)/libforetoken.so --output .build/wheel
+	$(PYTHON) bindings/python/build_wheel.py --library $(STAGE)/lib/libforetoken.so.$(ABI) --output .build/wheel
 
 fuzz: build ## feed damaged files and texts to the library: make fuzz SECONDS=60 SEED=1
 	$(RELEASE)/ftk-fuzz $(or $(SECONDS),60) $(or $(SEED),1) .build/fuzz Tests/ModelTests/Fixtures

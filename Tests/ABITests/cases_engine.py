@@ -100,7 +100,7 @@ def _odd_heads(library: abi.Library) -> None:
     except support.unittest.SkipTest:
         return
     status, _ = create(library, model, {"kv_type": library.constants["FTK_KV_Q8_0"]})
-    children.expect(library, status, "INVALID_ARGUMENT", names=["KV type", "8"])
+    children.expect(library, status, "INVALID_ARGUMENT", names=["kv_type", "8"])
 
 
 def _smallest(library: abi.Library, model: Any) -> None:

@@ -15,14 +15,13 @@ import json
 import pathlib
 import struct
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import jinja2
 import jinja2.ext
 import jinja2.nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from chat_cases import CASES, CONVERSATIONS, EXTRA, TOOLS, WEATHER
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 HERE = pathlib.Path(__file__).parent
 OUT = HERE.parent / "FormatsTests" / "Fixtures" / "chat"
@@ -32,7 +31,7 @@ NOW = 1_721_990_096  # 2024-07-26 10:34:56 UTC
 class Generation(jinja2.ext.Extension):
     """`{% generation %}` marks what the model wrote; rendering is the body, with its own scope."""
 
-    tags = {"generation"}
+    tags = frozenset({"generation"})
 
     def parse(self, parser):
         line = next(parser.stream).lineno
@@ -56,7 +55,7 @@ def environment():
 
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
-    env.globals["strftime_now"] = lambda fmt: datetime.fromtimestamp(NOW, timezone.utc).strftime(fmt)
+    env.globals["strftime_now"] = lambda fmt: datetime.fromtimestamp(NOW, UTC).strftime(fmt)
     return env
 
 

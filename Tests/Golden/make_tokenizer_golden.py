@@ -158,7 +158,7 @@ def metaspace(scheme, do_split):
 
 
 def sentencepiece_family(corpus):
-    marks = ["<0x%02X>" % byte for byte in range(256)]
+    marks = [f"<0x{byte:02X}>" for byte in range(256)]
     corpus = [text.replace("▁", "") for text in corpus]
     base = trained_model(pre_tokenizers.Metaspace(), 620, [], [t for t in corpus if t.isascii()])
     bytes_model = renumbered(base, ["<unk>", "<s>", "</s>"] + marks)
@@ -251,7 +251,7 @@ def digest(ids):
     state = 0xCBF29CE484222325
     for number in ids:
         state = (state ^ number) * 0x100000001B3 % 2**64
-    return "%016x" % state
+    return f"{state:016x}"
 
 
 def prompt_digests(tokenizer, path):
