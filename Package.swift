@@ -13,6 +13,20 @@ let selfContained = ["-static-stdlib", "-use-ld=lld", "-Xlinker", "--gc-sections
 /// Strict memory safety is on wherever raw memory is not the module's very subject.
 let safe: [SwiftSetting] = swift6 + [.strictMemorySafety()]
 
+/// The kernels of one instruction set: the same sources, compiled with other flags. They touch raw pointers and vectors
+/// only, so that no shared symbol holds code that another processor could not run.
+func kernels(_ name: String, _ flags: [String]) -> Target {
+    let options = flags.flatMap { ["-Xcc", $0] }
+    return .target(
+        name: name, dependencies: ["CSIMD"],
+        swiftSettings: swift6 + (options.isEmpty ? [] : [.unsafeFlags(options)]))
+}
+let avx2 = ["-mavx2", "-mfma", "-mf16c"]
+let avx512 =
+    avx2 + [
+        "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mprefer-vector-width=512",
+    ]
+
 let package = Package(
     name: "foretoken",
     products: [
@@ -25,7 +39,15 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CForetoken", path: "include"),
         .systemLibrary(name: "CSystem"),
-        .target(name: "Kernels", dependencies: ["CSystem"], swiftSettings: swift6),
+        .systemLibrary(name: "CSIMD"),
+        kernels("KernelsPortable", []),
+        kernels("KernelsAVX2", avx2),
+        kernels("KernelsAVXVNNI", avx2 + ["-mavxvnni"]),
+        kernels("KernelsAVX512", avx512),
+        .target(
+            name: "Kernels",
+            dependencies: ["CSystem", "CSIMD", "KernelsPortable", "KernelsAVX2", "KernelsAVXVNNI", "KernelsAVX512"],
+            swiftSettings: swift6),
         .target(name: "Formats", swiftSettings: safe),
         .target(name: "Model", dependencies: ["Kernels", "Formats"], swiftSettings: swift6),
         .target(name: "Speculation", dependencies: ["Kernels", "Formats"], swiftSettings: safe),

@@ -55,7 +55,7 @@ private func q3Scale(_ scales: Bytes, _ sub: Int) -> Int32 {
 
 /// The 6-bit scale and minimum of one of 8 sub-blocks, from 12 bytes.
 @inline(__always)
-private func sixBits(_ scales: Bytes, _ sub: Int) -> (scale: Float, minimum: Float) {
+func sixBits(_ scales: Bytes, _ sub: Int) -> (scale: Float, minimum: Float) {
     if sub < 4 { return (Float(scales[sub] & 63), Float(scales[sub + 4] & 63)) }
     let scale = scales[sub + 4] & 15 | (scales[sub - 4] >> 6) << 4
     let minimum = scales[sub + 4] >> 4 | (scales[sub] >> 6) << 4

@@ -1,69 +1,165 @@
+import KernelsPortable
+
 // Products of activations with weights: y[row, output] = Σ x[row, k]·w[output, k] (+ bias[output]).
 //
 // Row invariance: an element of y is one fixed sequence of operations on one row of x and one row of w. Threads share
 // outputs, never k; a tile of rows only shares the loads of w.
 
-/// A weight matrix as it lies in memory. [rows, columns], a row being `rowBytes` contiguous bytes.
-package struct WeightMatrix: @unchecked Sendable {
-    package let data: UnsafeRawPointer
-    package let format: BlockFormat
-    package let rows: Int
-    package let columns: Int
-    package let rowBytes: Int
+/// The rows that go into one or several products, in the forms that the layouts of weights ask for. A form is made when
+/// the first product wants it.
+package final class Activations {
+    /// How quantised weights see the rows.
+    package enum Precision: Sendable {
+        /// As floats: a product is what it would be with the weights expanded to F32.
+        case floats
+        /// As signed bytes with a scale for every 32: several times the speed for many rows, with a rounding error.
+        case bytes
+    }
 
-    package init(data: UnsafeRawPointer, format: BlockFormat, rows: Int, columns: Int, rowBytes: Int) {
-        self.data = data
-        self.format = format
+    package let instructionSet: InstructionSet
+    package let precision: Precision
+    private let storage: UnsafeMutableRawPointer
+    private let maxRows: Int
+    private let maxColumns: Int
+    fileprivate private(set) var source: UnsafePointer<Float>
+    fileprivate private(set) var rows = 0
+    private var columns = 0
+    private var isQuantized = false
+    private var isArranged = false
+
+    /// `storage` holds `byteCount(maxRows:maxColumns:)` bytes and outlives this.
+    package init(
+        instructionSet: InstructionSet, precision: Precision, storage: UnsafeMutableRawPointer, maxRows: Int,
+        maxColumns: Int
+    ) {
+        self.instructionSet = instructionSet
+        self.precision = precision
+        self.storage = storage
+        self.maxRows = maxRows
+        self.maxColumns = (maxColumns + 31) / 32 * 32
+        source = UnsafePointer(storage.assumingMemoryBound(to: Float.self))
+    }
+
+    /// Per element 4 bytes arranged, 2 quantised, and 4 + 2·4 for every 32.
+    package static func byteCount(maxRows: Int, maxColumns: Int) -> Int? {
+        checkedProduct(maxRows, (maxColumns + 31) / 32, 32 * 6 + 12)
+    }
+
+    fileprivate var arranged: UnsafeMutablePointer<Float> { storage.assumingMemoryBound(to: Float.self) }
+    fileprivate var values: UnsafeMutableRawPointer { storage + maxRows * maxColumns * 4 }
+    fileprivate var scales: UnsafeMutablePointer<Float> {
+        (storage + maxRows * maxColumns * 6).assumingMemoryBound(to: Float.self)
+    }
+    fileprivate var sums: UnsafeMutablePointer<Int32> {
+        (storage + maxRows * (maxColumns * 6 + maxColumns / 32 * 4)).assumingMemoryBound(to: Int32.self)
+    }
+
+    /// Takes `rows` rows of `columns` at `source`, which must stay as it is until the products are done.
+    package func load(_ source: UnsafePointer<Float>, rows: Int, columns: Int) {
+        self.source = source
         self.rows = rows
         self.columns = columns
-        self.rowBytes = rowBytes
+        (isQuantized, isArranged) = (false, false)
     }
 
-    /// Expands row `row` into `target` [columns].
-    package func expandRow(_ row: Int, into target: UnsafeMutablePointer<Float>) {
-        dequantize(format, data + row * rowBytes, count: columns, into: target)
+    fileprivate func quantize(_ pool: ThreadPool) {
+        guard !isQuantized else { return }
+        isQuantized = true
+        let (values, scales, sums) = (values, scales, sums)
+        pool.run(rows) { _, row in
+            instructionSet.quantizeRow(
+                source + row * columns, row: row, rows: rows, columns: columns, values: values, scales: scales,
+                sums: sums)
+        }
     }
-}
 
-/// Outputs that one item of the loop computes.
-private let outputsPerItem = 16
-
-/// y [rows, matrix.rows] = x [rows, matrix.columns] · matrixᵀ (+ bias [matrix.rows]). `scratch` holds
-/// `matrix.columns` floats for each thread of the pool, `scratchStride` apart. `x` and `y` do not overlap.
-package func multiply(
-    _ x: UnsafePointer<Float>, rows: Int, by matrix: WeightMatrix, bias: UnsafePointer<Float>?,
-    into y: UnsafeMutablePointer<Float>, pool: ThreadPool, scratch: UnsafeMutablePointer<Float>, scratchStride: Int
-) {
-    let items = (matrix.rows + outputsPerItem - 1) / outputsPerItem
-    pool.run(items) { thread, item in
-        let expanded = scratch + thread * scratchStride
-        for output in item * outputsPerItem..<min((item + 1) * outputsPerItem, matrix.rows) {
-            let weights: UnsafePointer<Float>
-            if matrix.format == .f32 {
-                weights = (matrix.data + output * matrix.rowBytes).assumingMemoryBound(to: Float.self)
-            } else {
-                matrix.expandRow(output, into: expanded)
-                weights = UnsafePointer(expanded)
-            }
-            multiplyOutput(x, rows, weights, matrix.columns, bias?[output] ?? -0.0, y + output, matrix.rows)
+    fileprivate func arrange(_ pool: ThreadPool) {
+        guard !isArranged else { return }
+        isArranged = true
+        let arranged = arranged
+        pool.run(rows) { _, row in
+            arrangeRow(source + row * columns, row: row, rows: rows, columns: columns, values: arranged)
         }
     }
 }
 
-/// One output for all rows.
-private func multiplyOutput(
-    _ x: UnsafePointer<Float>, _ rows: Int, _ w: UnsafePointer<Float>, _ count: Int, _ bias: Float,
-    _ y: UnsafeMutablePointer<Float>, _ stride: Int
+/// Rows that meet a group of weights before the next rows do: their activations stay in the nearest cache.
+private let rowsPerTile = 32
+
+/// Floats of scratch that a thread needs for products of up to `columns` columns: results, and 16 rows of weights.
+package func productScratch(columns: Int) -> Int { rowsPerTile * 16 + (columns + 31) / 32 * 32 * 16 }
+
+/// y [rows, matrix.rows] = x [rows, matrix.columns] · matrixᵀ (+ bias [matrix.rows]), x being what `activations` holds.
+/// `scratch` holds `scratchStride` >= productScratch(columns:) floats for each thread of the pool.
+package func multiply(
+    _ activations: Activations, by matrix: WeightMatrix, bias: UnsafePointer<Float>?,
+    into y: UnsafeMutablePointer<Float>, pool: ThreadPool, scratch: UnsafeMutablePointer<Float>, scratchStride: Int
 ) {
-    var row = 0
-    while row + 2 <= rows {
-        let (first, second) = dot2(x + row * count, x + (row + 1) * count, w, count)
-        y[row * stride] = first + bias
-        y[(row + 1) * stride] = second + bias
-        row += 2
+    if matrix.isQuantizedGroups, activations.precision == .bytes {
+        activations.quantize(pool)
+    } else {
+        activations.arrange(pool)
     }
-    if row < rows { y[row * stride] = dot(x + row * count, w, count) + bias }
+    let groups = (matrix.rows + 15) / 16
+    // Small enough to share out evenly, large enough that taking an item costs nothing.
+    let groupsPerItem = min(8, max(1, groups / (pool.threads * 8)))
+    pool.run((groups + groupsPerItem - 1) / groupsPerItem) { thread, item in
+        let results = scratch + thread * scratchStride
+        for group in item * groupsPerItem..<min((item + 1) * groupsPerItem, groups) {
+            for first in stride(from: 0, to: activations.rows, by: rowsPerTile) {
+                let rows = min(rowsPerTile, activations.rows - first)
+                results.update(repeating: 0, count: rows * 16)
+                multiplyGroup(activations, matrix, group, first, rows, results)
+                let outputs = min(16, matrix.rows - group * 16)
+                for row in 0..<rows {
+                    let to = y + (first + row) * matrix.rows + group * 16
+                    for output in 0..<outputs {
+                        to[output] = results[row * 16 + output] + (bias?[group * 16 + output] ?? -0.0)
+                    }
+                }
+            }
+        }
+    }
 }
+
+/// results [rows, 16] += rows `first` ... · one group of 16 outputs. Behind the results there is room for `cell`.
+@inline(__always)
+private func multiplyGroup(
+    _ activations: Activations, _ matrix: WeightMatrix, _ group: Int, _ first: Int, _ rows: Int,
+    _ results: UnsafeMutablePointer<Float>
+) {
+    let set = activations.instructionSet
+    let chunks = (matrix.columns + 7) / 8
+    let cell = results + rowsPerTile * 16
+    guard case .groups(let format, let groupBytes) = matrix.layout else {
+        // Expanded once for all tiles of rows.
+        if first == 0 { matrix.interleave(group, into: cell) }
+        set.denseProduct(
+            format: PackedFormat.f32.denseIndex, weights: cell, chunks: chunks, values: activations.arranged,
+            stride: activations.rows, first: first, rows: rows, results: results)
+        return
+    }
+    let weights = matrix.data + group * groupBytes
+    guard let index = format.quantizedIndex else {
+        set.denseProduct(
+            format: format.denseIndex, weights: weights, chunks: chunks, values: activations.arranged,
+            stride: activations.rows, first: first, rows: rows, results: results)
+        return
+    }
+    switch activations.precision {
+    case .bytes:
+        set.quantizedProduct(
+            format: index, weights: weights, blocks: matrix.columns / 32, values: activations.values,
+            scales: activations.scales, sums: activations.sums, stride: activations.rows, first: first, rows: rows,
+            results: results)
+    case .floats:
+        set.floatProduct(
+            format: index, weights: weights, blocks: matrix.columns / 32, values: activations.arranged,
+            stride: activations.rows, first: first, rows: rows, cell: cell, results: results)
+    }
+}
+
+// MARK: Sums of one row, for the steps between the products
 
 @inline(__always)
 func load16(_ pointer: UnsafePointer<Float>) -> SIMD16<Float> {
@@ -99,26 +195,4 @@ func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> 
         index += 1
     }
     return total
-}
-
-/// `dot` of two rows with the same weights: the same operations for each, the loads of `w` shared.
-@inline(__always)
-private func dot2(
-    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ w: UnsafePointer<Float>, _ count: Int
-) -> (Float, Float) {
-    var (sumsA, sumsB) = (SIMD16<Float>(), SIMD16<Float>())
-    var index = 0
-    while index + 16 <= count {
-        let weights = load16(w + index)
-        sumsA += load16(a + index) * weights
-        sumsB += load16(b + index) * weights
-        index += 16
-    }
-    var (totalA, totalB) = (laneSum(sumsA), laneSum(sumsB))
-    while index < count {
-        totalA += a[index] * w[index]
-        totalB += b[index] * w[index]
-        index += 1
-    }
-    return (totalA, totalB)
 }

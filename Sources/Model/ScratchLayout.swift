@@ -4,7 +4,9 @@ import Kernels
 /// Where the buffers of a forward pass lie in one allocation, in floats.
 package struct ScratchLayout: Sendable {
     let stream, normed, query, key, value, attended, projected, gate, up, cosines, sines, attention, weights,
-        logits: Int
+        logits, activations: Int
+    /// The longest input of a product.
+    let productColumns: Int
     /// Floats between the expanded weights of two threads.
     let weightsStride: Int
     package let byteCount: Int
@@ -35,10 +37,15 @@ package struct ScratchLayout: Sendable {
         let attentionShape = AttentionShape(
             heads: shape.heads, kvHeads: shape.kvHeads, headDimension: size, scale: 1, window: Int.max)
         attention = place(threads, attentionShape.scratch)
-        weightsStride = (max(width, shape.feedForwardLength, shape.heads * size) + 15) / 16 * 16
+        productColumns = max(width, shape.feedForwardLength, shape.heads * size)
+        weightsStride = productScratch(columns: productColumns)
         weights = place(threads, weightsStride)
         logits = place(logitRows, shape.vocabularySize)
-        guard let offset, let bytes = checkedProduct(offset, 4) else { return nil }
-        byteCount = bytes
+        guard let bytes = Activations.byteCount(maxRows: max(rows, logitRows), maxColumns: productColumns) else {
+            return nil
+        }
+        activations = place(bytes / 4 + 1)
+        guard let offset, let total = checkedProduct(offset, 4) else { return nil }
+        byteCount = total
     }
 }

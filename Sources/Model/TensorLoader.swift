@@ -1,5 +1,5 @@
-import Formats
-import Kernels
+package import Formats
+package import Kernels
 
 /// What a load reports to: bytes done and in all; false asks to stop.
 package typealias LoadProgress = (_ done: Int, _ total: Int) -> Bool
@@ -15,14 +15,21 @@ struct TensorLoader {
     private(set) var elementsByType: [TensorType: Int] = [:]
     private let allocates: Bool
 
-    /// A stretch of a file and where it goes.
+    /// A stretch of a file and where it goes: as it is, or interleaved by groups of 16 rows.
     struct Piece: @unchecked Sendable {
         let entry: TensorEntry
         let start: Int
         let count: Int
         let target: UnsafeMutableRawPointer
+        var packing: Packing?
     }
-    private static let pieceBytes = 4 << 20
+    struct Packing: Sendable {
+        let format: PackedFormat
+        let columns: Int
+        let rowBytes: Int
+        let groupBytes: Int
+    }
+    private static let pieceBytes = 1 << 20
 
     /// Without `allocates` the loader only counts.
     init(checkpoint: Checkpoint, allocates: Bool) {
@@ -53,19 +60,40 @@ struct TensorLoader {
         return storage.base
     }
 
-    /// A matrix [rows, columns], kept as it is stored.
-    mutating func matrix(_ name: String, rows: Int, columns: Int) throws -> WeightMatrix? {
+    /// A matrix [rows, columns], interleaved for the product kernels where there is a layout for its type.
+    mutating func matrix(_ name: String, rows: Int, columns: Int, packs: Bool = true) throws -> WeightMatrix? {
         let entry = try entry(name, shape: [rows, columns])
         parameters += rows * columns
         elementsByType[entry.type, default: 0] += rows * columns
-        guard let target = try allocate(entry.byteCount, for: name) else { return nil }
-        for start in stride(from: 0, to: entry.byteCount, by: Self.pieceBytes) {
-            let count = min(Self.pieceBytes, entry.byteCount - start)
-            pieces.append(Piece(entry: entry, start: start, count: count, target: target + start))
+        let format = entry.type.blockFormat
+        let rowBytes = entry.byteCount / rows
+        guard packs, let packed = PackedFormat(format) else {
+            guard let target = try allocate(entry.byteCount, for: name) else { return nil }
+            for start in stride(from: 0, to: entry.byteCount, by: Self.pieceBytes) {
+                let count = min(Self.pieceBytes, entry.byteCount - start)
+                pieces.append(Piece(entry: entry, start: start, count: count, target: target + start))
+            }
+            return WeightMatrix(
+                data: UnsafeRawPointer(target), format: format, rows: rows, columns: columns,
+                layout: .rows(bytes: rowBytes))
+        }
+        let groups = (rows + 15) / 16
+        guard let groupBytes = packed.groupBytes(columns: columns), let total = checkedProduct(groups, groupBytes)
+        else {
+            throw Failure(.outOfMemoryBudget, "tensor \(name) exceeds the address space")
+        }
+        guard let target = try allocate(total, for: name) else { return nil }
+        let packing = Packing(format: packed, columns: columns, rowBytes: rowBytes, groupBytes: groupBytes)
+        let step = max(1, Self.pieceBytes / (16 * rowBytes)) * 16
+        for first in stride(from: 0, to: rows, by: step) {
+            pieces.append(
+                Piece(
+                    entry: entry, start: first * rowBytes, count: min(step, rows - first) * rowBytes,
+                    target: target + first / 16 * groupBytes, packing: packing))
         }
         return WeightMatrix(
-            data: UnsafeRawPointer(target), format: entry.type.blockFormat, rows: rows, columns: columns,
-            rowBytes: entry.byteCount / rows)
+            data: UnsafeRawPointer(target), format: format, rows: rows, columns: columns,
+            layout: .groups(packed, bytes: groupBytes))
     }
 
     /// A vector [count], expanded to floats at once.
@@ -93,8 +121,7 @@ struct TensorLoader {
             let part = pieces[start..<min(start + wave, pieces.count)]
             pool.run(part.count) { _, item in
                 let piece = part[start + item]
-                let buffer = UnsafeMutableRawBufferPointer(start: piece.target, count: piece.count)
-                problem.record { try piece.entry.file.read(into: buffer, at: piece.entry.offset + piece.start) }
+                problem.record { try piece.read() }
             }
             try problem.check()
             done += part.reduce(0) { $0 + $1.count }
@@ -104,6 +131,26 @@ struct TensorLoader {
 
     private static func cancelled(_ path: String) -> Failure {
         Failure(.cancelled, "loading \(path) was cancelled by the progress callback")
+    }
+}
+
+extension TensorLoader.Piece {
+    /// Fills the target from the file.
+    func read() throws {
+        guard let packing else {
+            let buffer = UnsafeMutableRawBufferPointer(start: target, count: count)
+            return try entry.file.read(into: buffer, at: entry.offset + start)
+        }
+        let bytes = try entry.file.read(count: count, at: entry.offset + start)
+        let rows = count / packing.rowBytes
+        bytes.withUnsafeBytes { raw in
+            guard let base = raw.baseAddress else { return }
+            for first in stride(from: 0, to: rows, by: 16) {
+                packing.format.pack(
+                    base + first * packing.rowBytes, count: min(16, rows - first), rowBytes: packing.rowBytes,
+                    columns: packing.columns, into: target + first / 16 * packing.groupBytes)
+            }
+        }
     }
 }
 
@@ -122,7 +169,7 @@ private final class FirstFailure: @unchecked Sendable {
 }
 
 extension TensorType {
-    var blockFormat: BlockFormat {
+    package var blockFormat: BlockFormat {
         switch self {
         case .f32: .f32
         case .f16: .f16

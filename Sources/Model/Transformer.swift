@@ -17,9 +17,13 @@ package final class Transformer {
     private let buffers: ScratchLayout
     private let storage: Storage
     private let shape: ModelConfiguration
+    private let activations: Activations
 
     /// `cache` must have been made for `model`.
-    package init(model: LanguageModel, cache: KVCache, pool: ThreadPool, maxRows: Int, maxLogitRows: Int) throws {
+    package init(
+        model: LanguageModel, cache: KVCache, pool: ThreadPool, maxRows: Int, maxLogitRows: Int,
+        precision: Activations.Precision = .floats, instructionSet: InstructionSet = .native
+    ) throws {
         self.model = model
         shape = model.configuration
         self.cache = cache
@@ -33,6 +37,9 @@ package final class Transformer {
         else { throw Failure(.outOfMemoryBudget, "no memory for the activations of \(maxRows) rows") }
         buffers = layout
         self.storage = storage
+        activations = Activations(
+            instructionSet: instructionSet, precision: precision, storage: storage.floats + layout.activations,
+            maxRows: max(maxRows, maxLogitRows), maxColumns: layout.productColumns)
     }
 
     private func buffer(_ offset: Int) -> UnsafeMutablePointer<Float> { storage.floats + offset }
@@ -73,11 +80,10 @@ package final class Transformer {
         }
     }
 
-    private func product(
-        _ x: UnsafePointer<Float>, _ rows: Int, _ linear: Linear, _ y: UnsafeMutablePointer<Float>
-    ) {
+    /// y = what `activations` holds · linear.
+    private func product(_ linear: Linear, _ y: UnsafeMutablePointer<Float>) {
         multiply(
-            x, rows: rows, by: linear.matrix, bias: linear.bias, into: y, pool: pool, scratch: buffer(buffers.weights),
+            activations, by: linear.matrix, bias: linear.bias, into: y, pool: pool, scratch: buffer(buffers.weights),
             scratchStride: buffers.weightsStride)
     }
 
@@ -100,12 +106,14 @@ package final class Transformer {
         let weights = model.weights.layers[layer]
         let normed = buffer(buffers.normed)
         normalize(weights.attentionNorm, rows: batch.count)
-        product(normed, batch.count, weights.query, buffer(buffers.query))
-        product(normed, batch.count, weights.key, buffer(buffers.key))
-        product(normed, batch.count, weights.value, buffer(buffers.value))
+        activations.load(normed, rows: batch.count, columns: shape.embeddingLength)
+        product(weights.query, buffer(buffers.query))
+        product(weights.key, buffer(buffers.key))
+        product(weights.value, buffer(buffers.value))
         placeKeysAndValues(batch, weights, cache.layers[layer])
         attendRows(batch, layer)
-        product(buffer(buffers.attended), batch.count, weights.attentionOutput, buffer(buffers.projected))
+        activations.load(buffer(buffers.attended), rows: batch.count, columns: shape.heads * shape.headDimension)
+        product(weights.attentionOutput, buffer(buffers.projected))
         addToStream(buffer(buffers.projected), rows: batch.count)
     }
 
@@ -168,10 +176,12 @@ package final class Transformer {
         let (gate, up) = (buffer(buffers.gate), buffer(buffers.up))
         let width = shape.feedForwardLength
         normalize(weights.feedForwardNorm, rows: rows)
-        product(normed, rows, weights.gate, gate)
-        product(normed, rows, weights.up, up)
+        activations.load(normed, rows: rows, columns: shape.embeddingLength)
+        product(weights.gate, gate)
+        product(weights.up, up)
         pool.run(rows) { _, row in swiGLU(gate + row * width, up + row * width, count: width) }
-        product(gate, rows, weights.down, buffer(buffers.projected))
+        activations.load(gate, rows: rows, columns: width)
+        product(weights.down, buffer(buffers.projected))
         addToStream(buffer(buffers.projected), rows: rows)
     }
 
@@ -187,7 +197,8 @@ package final class Transformer {
                 stream + row * width, gain: model.weights.outputNorm, count: width, epsilon: shape.normEpsilon,
                 into: normed + index * width)
         }
-        product(normed, rows.count, Linear(matrix: model.weights.output, bias: nil), logits)
+        activations.load(normed, rows: rows.count, columns: width)
+        product(Linear(matrix: model.weights.output, bias: nil), logits)
         return UnsafeBufferPointer(start: UnsafePointer(logits), count: rows.count * shape.vocabularySize)
     }
 }

@@ -34,7 +34,9 @@ struct Weights: @unchecked Sendable {
     init?(_ loader: inout TensorLoader) throws {
         let shape = loader.checkpoint.configuration
         let width = shape.embeddingLength
-        let embedding = try loader.matrix("token_embd.weight", rows: shape.vocabularySize, columns: width)
+        // Looked up by row; interleaved only where it is the output matrix too.
+        let embedding = try loader.matrix(
+            "token_embd.weight", rows: shape.vocabularySize, columns: width, packs: shape.tiesEmbeddings)
         let output =
             shape.tiesEmbeddings
             ? embedding : try loader.matrix("output.weight", rows: shape.vocabularySize, columns: width)

@@ -3,126 +3,248 @@ import Kernels
 import TestSupport
 import Testing
 
-/// A matrix of random blocks, with its elements as floats.
-private struct Matrix {
+/// A random matrix, interleaved where there is a layout for its type, and as floats.
+private struct TestMatrix {
     let type: TensorType
     let rows: Int
     let columns: Int
-    let bytes: [UInt8]
     let elements: [Float]
+    let storage: Storage
+    let matrix: WeightMatrix
 
-    init(_ type: TensorType, _ rows: Int, _ columns: Int, _ random: inout SplitMix64) {
+    init(_ type: TensorType, _ rows: Int, _ columns: Int, _ blocks: [UInt8]) throws {
         (self.type, self.rows, self.columns) = (type, rows, columns)
-        bytes = type.randomBlocks(rows * columns, bound: 1, using: &random)
-        elements = type.expanded(bytes)
+        elements = type.expanded(blocks)
+        let rowBytes = blocks.count / rows
+        guard let format = PackedFormat(type.kernelFormat) else {
+            let storage = try #require(Storage(byteCount: blocks.count))
+            storage.base.copyMemory(from: blocks, byteCount: blocks.count)
+            self.storage = storage
+            matrix = WeightMatrix(
+                data: storage.base, format: type.kernelFormat, rows: rows, columns: columns,
+                layout: .rows(bytes: rowBytes))
+            return
+        }
+        let groupBytes = try #require(format.groupBytes(columns: columns))
+        let storage = try #require(Storage(byteCount: (rows + 15) / 16 * groupBytes))
+        self.storage = storage
+        for first in stride(from: 0, to: rows, by: 16) {
+            blocks.withUnsafeBytes { raw in
+                guard let base = raw.baseAddress else { return }
+                format.pack(
+                    base + first * rowBytes, count: min(16, rows - first), rowBytes: rowBytes, columns: columns,
+                    into: storage.base + first / 16 * groupBytes)
+            }
+        }
+        matrix = WeightMatrix(
+            data: storage.base, format: type.kernelFormat, rows: rows, columns: columns,
+            layout: .groups(format, bytes: groupBytes))
     }
 
     /// [rows of x, rows]
-    func product(_ x: [Float], bias: [Float]?, pool: ThreadPool) -> [Float] {
+    func product(
+        _ x: [Float], bias: [Float]?, pool: ThreadPool, _ set: InstructionSet,
+        _ precision: Activations.Precision = .bytes
+    ) throws -> [Float] {
         let count = x.count / columns
-        // One float more than needed on either side, to be found untouched.
+        let size = try #require(Activations.byteCount(maxRows: count, maxColumns: columns))
+        let buffer = try #require(Storage(byteCount: size))
+        let activations = Activations(
+            instructionSet: set, precision: precision, storage: buffer.base, maxRows: count, maxColumns: columns)
         var y = [Float](repeating: 123.25, count: count * rows + 2)
-        var scratch = [Float](repeating: .nan, count: pool.threads * columns)
-        bytes.withUnsafeBytes { data in
-            guard let base = data.baseAddress else { return }
-            let matrix = WeightMatrix(
-                data: base, format: type.kernelFormat, rows: rows, columns: columns, rowBytes: bytes.count / rows)
+        let stride = productScratch(columns: columns)
+        var scratch = [Float](repeating: .nan, count: pool.threads * stride)
+        x.withUnsafeBufferPointer { x in
             y.withUnsafeMutableBufferPointer { y in
-                guard let start = y.baseAddress else { return }
+                guard let from = x.baseAddress, let to = y.baseAddress else { return }
+                activations.load(from, rows: count, columns: columns)
                 multiply(
-                    x, rows: count, by: matrix, bias: bias, into: start + 1, pool: pool, scratch: &scratch,
-                    scratchStride: columns)
+                    activations, by: matrix, bias: bias, into: to + 1, pool: pool, scratch: &scratch,
+                    scratchStride: stride)
             }
         }
         #expect(y.first == 123.25 && y.last == 123.25)
         return Array(y[1..<y.count - 1])
     }
 
-    /// The largest error in terms of the bound that rounding of every operation allows.
-    func worstError(_ y: [Float], _ x: [Float], _ bias: [Float]?) -> Double {
-        var worst = 0.0
+    /// The plain sum in doubles of what the kernel multiplies: activations quantised by their definition.
+    func reference(
+        _ x: [Float], bias: [Float]?, _ precision: Activations.Precision
+    ) -> (values: [Double], sizes: [Double]) {
+        let seen = precision == .bytes && isQuantizedLayout ? Self.quantized(x) : x.map { Double($0) }
+        var (values, sizes): ([Double], [Double]) = ([], [])
         for row in 0..<x.count / columns {
             for output in 0..<rows {
-                var (sum, size) = (Double(bias?[output] ?? 0), Double(abs(bias?[output] ?? 0)))
+                var (sum, size) = (Double(bias?[output] ?? 0), abs(Double(bias?[output] ?? 0)))
                 for column in 0..<columns {
-                    let term = Double(x[row * columns + column]) * Double(elements[output * columns + column])
+                    let term = seen[row * columns + column] * Double(elements[output * columns + column])
                     sum += term
                     size += abs(term)
                 }
-                let bound = size * Double(columns / 16 + 24) * 0x1p-24 + 1e-37
-                worst = max(worst, abs(Double(y[row * rows + output]) - sum) / bound)
+                values.append(sum)
+                // Formats with minima subtract two large sums, each rounded.
+                sizes.append(size * (hasMinima ? 16 : 1))
             }
         }
-        return worst
+        return (values, sizes)
+    }
+
+    private var hasMinima: Bool { [.q4_K, .q5_K, .q2_K, .q4_1, .q5_1].contains(type) }
+
+    /// Types without a layout of their own see floats.
+    private var isQuantizedLayout: Bool { type.blockElements > 1 && PackedFormat(type.kernelFormat) != nil }
+
+    private static func quantized(_ x: [Float]) -> [Double] {
+        stride(from: 0, to: x.count, by: 32).flatMap { start -> [Double] in
+            let block = x[start..<start + 32]
+            let largest = block.map { abs($0) }.max() ?? 0
+            guard largest > 1e-30 else { return [Double](repeating: 0, count: 32) }
+            let inverse = 127 / largest
+            return block.map { Double(($0 * inverse).rounded(.toNearestOrEven)) * Double(largest / 127) }
+        }
     }
 }
 
 @Suite struct ProductTests {
     private static func columns(_ type: TensorType) -> [Int] {
         switch type.blockElements {
-        case 1: [1, 2, 15, 16, 17, 31, 48, 63, 100, 333]
-        case 32: [32, 64, 96, 320]
-        default: [256, 512, 1280]
+        case 1: [1, 7, 8, 9, 100, 333]
+        case 32: [32, 96, 320]
+        default: [256, 768]
         }
     }
 
+    private func matrix(
+        _ type: TensorType, _ rows: Int, _ columns: Int, _ random: inout SplitMix64
+    ) throws -> TestMatrix {
+        try TestMatrix(type, rows, columns, type.randomBlocks(rows * columns, bound: 1, using: &random))
+    }
+
     @Test(arguments: TensorType.allCases)
-    func agreesWithThePlainSum(type: TensorType) {
-        var random = SplitMix64(seed: UInt64(type.rawValue) + 10)
+    func rowsExpandToTheirElements(type: TensorType) throws {
+        var random = SplitMix64(seed: UInt64(type.rawValue) + 20)
+        for columns in Self.columns(type) {
+            for rows in [1, 15, 16, 17, 40] {
+                let packed = try matrix(type, rows, columns, &random)
+                for row in 0..<rows {
+                    var expanded = [Float](repeating: 0, count: columns)
+                    packed.matrix.expandRow(row, into: &expanded)
+                    #expect(expanded == Array(packed.elements[row * columns..<(row + 1) * columns]))
+                }
+            }
+        }
+    }
+
+    @Test(arguments: TensorType.allCases, InstructionSet.available)
+    func agreesWithThePlainSum(type: TensorType, set: InstructionSet) throws {
+        var random = SplitMix64(seed: UInt64(type.rawValue) + 30)
         let pool = ThreadPool(threads: 2)
         for columns in Self.columns(type) {
-            for outputs in [1, 2, 15, 16, 17, 40] {
-                let matrix = Matrix(type, outputs, columns, &random)
-                let rows = random.int(1..<9)
-                let x = random.floats(rows * columns)
+            for outputs in [1, 16, 17, 40] {
+                let packed = try matrix(type, outputs, columns, &random)
+                let rows = random.int(1..<40)
+                let x = random.floats(rows * columns, bound: 3)
                 let bias = random.next() & 1 == 0 ? random.floats(outputs) : nil
-                let y = matrix.product(x, bias: bias, pool: pool)
-                #expect(matrix.worstError(y, x, bias) <= 1, "\(type) [\(outputs), \(columns)], \(rows) rows")
+                for precision in [Activations.Precision.bytes, .floats] {
+                    let y = try packed.product(x, bias: bias, pool: pool, set, precision)
+                    let (values, sizes) = packed.reference(x, bias: bias, precision)
+                    // A sum of floats rounds at every k; one of bytes does so less often.
+                    let roundings = Double(columns + 24)
+                    let worst = y.indices.map {
+                        abs(Double(y[$0]) - values[$0]) / (sizes[$0] * roundings * 0x1p-24 + 1e-37)
+                    }.max()
+                    #expect((worst ?? 0) <= 1, "\(type) [\(outputs), \(columns)], \(rows) rows, \(precision)")
+                }
             }
         }
     }
 
-    /// The bits of a row depend neither on the other rows, nor on their number and order, nor on the threads.
-    @Test(arguments: TensorType.allCases)
-    func rowsDoNotDependOnEachOther(type: TensorType) {
-        var random = SplitMix64(seed: UInt64(type.rawValue) + 100)
+    /// A row's bits depend neither on the other rows, nor on their number and order, nor on the threads.
+    @Test(arguments: TensorType.allCases, InstructionSet.available)
+    func rowsDoNotDependOnEachOther(type: TensorType, set: InstructionSet) throws {
+        var random = SplitMix64(seed: UInt64(type.rawValue) + 40)
         let pools = (1...4).map { ThreadPool(threads: $0) }
         for columns in [Self.columns(type)[1], Self.columns(type).last ?? 256] {
-            let matrix = Matrix(type, 37, columns, &random)
+            let packed = try matrix(type, 37, columns, &random)
             let x = (0..<64).map { _ in random.floats(columns) }
             let bias = random.floats(37)
-            let alone = x.map { matrix.product($0, bias: bias, pool: pools[0]).map(\.bitPattern) }
-            for _ in 0..<24 {
-                let order = Array((0..<64).shuffled(using: &random).prefix(random.int(1..<65)))
-                let pool = pools[random.int(0..<4)]
-                let y = matrix.product(order.flatMap { x[$0] }, bias: bias, pool: pool).map(\.bitPattern)
-                #expect(y == order.flatMap { alone[$0] }, "\(type), rows \(order), \(pool.threads) threads")
+            for precision in [Activations.Precision.bytes, .floats] {
+                let alone = try x.map {
+                    try packed.product($0, bias: bias, pool: pools[0], set, precision).map(\.bitPattern)
+                }
+                for _ in 0..<12 {
+                    let order = Array((0..<64).shuffled(using: &random).prefix(random.int(1..<65)))
+                    let pool = pools[random.int(0..<4)]
+                    let y = try packed.product(order.flatMap { x[$0] }, bias: bias, pool: pool, set, precision)
+                    #expect(
+                        y.map(\.bitPattern) == order.flatMap { alone[$0] },
+                        "\(type), rows \(order), \(pool.threads) threads, \(precision)")
+                }
             }
         }
     }
 
-    /// Without a bias nothing is added, not even to a zero.
-    @Test func noBiasKeepsTheSignOfZero() {
-        var random = SplitMix64(seed: 5)
-        let matrix = Matrix(.f32, 3, 1, &random)
-        let pool = ThreadPool(threads: 1)
-        let plain = matrix.product([0], bias: nil, pool: pool)
-        let withNegativeZeros = matrix.product([0], bias: [-0.0, -0.0, -0.0], pool: pool)
-        #expect(plain.map(\.bitPattern) == withNegativeZeros.map(\.bitPattern))
-        #expect(plain == [0, 0, 0])
+    /// With activations as floats a product is that of the expanded weights, bit for bit.
+    @Test(arguments: TensorType.allCases.filter { $0.blockElements > 1 }, InstructionSet.available)
+    func floatsSeeTheExpandedWeights(type: TensorType, set: InstructionSet) throws {
+        var random = SplitMix64(seed: UInt64(type.rawValue) + 50)
+        for columns in Self.columns(type) {
+            let packed = try matrix(type, 33, columns, &random)
+            let twin = try TestMatrix(.f32, 33, columns, littleEndian(packed.elements))
+            let x = random.floats(5 * columns)
+            let pool = ThreadPool(threads: 1)
+            let (ours, theirs) = (
+                try packed.product(x, bias: nil, pool: pool, set, .floats),
+                try twin.product(x, bias: nil, pool: pool, set)
+            )
+            #expect(ours.map(\.bitPattern) == theirs.map(\.bitPattern))
+        }
     }
 
-    @Test func notANumberStaysInItsRow() {
-        var random = SplitMix64(seed: 6)
-        let matrix = Matrix(.q8_0, 20, 64, &random)
-        var x = random.floats(5 * 64)
-        let sound = matrix.product(x, bias: nil, pool: ThreadPool(threads: 1))
-        x[2 * 64 + 13] = .nan
-        let y = matrix.product(x, bias: nil, pool: ThreadPool(threads: 3))
-        for row in 0..<5 {
-            for output in row * 20..<(row + 1) * 20 {
-                #expect(row == 2 ? y[output].isNaN : y[output].bitPattern == sound[output].bitPattern)
+    /// The largest integers that can meet: where a product of bytes saturates, this shows it.
+    @Test(arguments: InstructionSet.available)
+    func extremesDoNotSaturate(set: InstructionSet) throws {
+        for quant in [Int8.min, -127, 127] {
+            let one: [UInt8] = [0x00, 0x3C]  // 1.0
+            let blocks = (0..<16 * 4).flatMap { _ in one + [UInt8](repeating: UInt8(bitPattern: quant), count: 32) }
+            let packed = try TestMatrix(.q8_0, 16, 128, blocks)
+            for sign in [Float(1), -1] {
+                let x = [Float](repeating: 127 * sign, count: 128)
+                let y = try packed.product(x, bias: nil, pool: ThreadPool(threads: 1), set)
+                #expect(y.allSatisfy { $0 == Float(quant) * 127 * sign * 128 })
             }
+        }
+    }
+
+    @Test(arguments: TensorType.allCases, InstructionSet.available)
+    func notANumberStaysInItsRow(type: TensorType, set: InstructionSet) throws {
+        var random = SplitMix64(seed: 6)
+        let columns = Self.columns(type)[1]
+        let packed = try matrix(type, 20, columns, &random)
+        var x = random.floats(5 * columns)
+        let sound = try packed.product(x, bias: nil, pool: ThreadPool(threads: 1), set)
+        for value in [Float.nan, .infinity, -.infinity] {
+            x[2 * columns + columns / 2] = value
+            let y = try packed.product(x, bias: nil, pool: ThreadPool(threads: 3), set)
+            for index in y.indices {
+                if index / 20 == 2 {
+                    #expect(!y[index].isFinite)
+                } else {
+                    #expect(y[index].bitPattern == sound[index].bitPattern)
+                }
+            }
+        }
+    }
+
+    /// Zeros, and numbers too small for an inverse, are zero and not NaN.
+    @Test(arguments: InstructionSet.available)
+    func tinyActivations(set: InstructionSet) throws {
+        var random = SplitMix64(seed: 9)
+        let packed = try matrix(.q8_0, 16, 64, &random)
+        for value in [Float(0), -0.0, .leastNonzeroMagnitude, 1e-38] {
+            let x = [Float](repeating: value, count: 64)
+            let y = try packed.product(x, bias: nil, pool: ThreadPool(threads: 1), set)
+            #expect(y.allSatisfy { abs($0) < 1e-29 })
         }
     }
 }

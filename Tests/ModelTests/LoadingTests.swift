@@ -61,7 +61,7 @@ import Testing
         let bigPath = try folder.write(big.file.bytes, to: "big.gguf")
         let one = try LanguageModel(path: bigPath, threads: 1)
         let three = try LanguageModel(path: bigPath, threads: 3)
-        #expect(one.weightsBytes == big.file.tensors.reduce(0) { $0 + $1.bytes.count })
+        #expect(one.weightsBytes >= big.file.tensors.reduce(0) { $0 + $1.bytes.count })
         let tokens: [Int32] = [5, 6, 7, 8]
         let logits = try Machine(one).run(tokens)
         #expect(try Machine(three).run(tokens).differing(from: logits).isEmpty)

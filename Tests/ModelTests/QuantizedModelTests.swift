@@ -58,7 +58,9 @@ import Testing
         let elements = tiny.file.tensors.map { $0.shape.reduce(1) { $0 * Int($1) } }
         let model = try LanguageModel(path: path, threads: 1)
         #expect(model.parameters == elements.reduce(0, +))
-        #expect(model.weightsBytes == tiny.file.tensors.reduce(0) { $0 + $1.bytes.count })
+        let stored = tiny.file.tensors.reduce(0) { $0 + $1.bytes.count }
+        // Interleaving fills up the last group, and K types keep their scales as whole bytes.
+        #expect(model.weightsBytes >= stored && Double(model.weightsBytes) < Double(stored) * 1.04)
         #expect(model.quantization == type.name)
         #expect(model.name == "tiny")
         #expect(model.defaultKVFormat == (type == .f32 ? .f32 : .f16))

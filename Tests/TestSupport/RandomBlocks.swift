@@ -1,27 +1,10 @@
 package import Formats
 package import Kernels
+import Model
 
 extension TensorType {
     /// The same type as the kernels name it.
-    package var kernelFormat: BlockFormat {
-        switch self {
-        case .f32: .f32
-        case .f16: .f16
-        case .bf16: .bf16
-        case .q8_0: .q8_0
-        case .q4_0: .q4_0
-        case .q4_1: .q4_1
-        case .q5_0: .q5_0
-        case .q5_1: .q5_1
-        case .q2_K: .q2_K
-        case .q3_K: .q3_K
-        case .q4_K: .q4_K
-        case .q5_K: .q5_K
-        case .q6_K: .q6_K
-        case .iq4_NL: .iq4_NL
-        case .iq4_XS: .iq4_XS
-        }
-    }
+    package var kernelFormat: BlockFormat { blockFormat }
 
     /// Where a block has binary16 scales, and the largest factor that each is multiplied by.
     private var scales: [(offset: Int, factor: Float)] {

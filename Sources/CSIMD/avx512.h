@@ -1,0 +1,59 @@
+/* AVX-512 with VNNI: a vector holds all 16 outputs. */
+
+typedef __m512i simd_bytes;
+typedef __m512i simd_weights;
+typedef __m512i simd_sums;
+typedef __m512 simd_floats;
+typedef int8_t simd_activation;
+
+SIMD_INLINE simd_bytes simd_load_bytes(const void *p) { return _mm512_loadu_si512(p); }
+SIMD_INLINE simd_bytes simd_low_nibbles(simd_bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+SIMD_INLINE simd_bytes simd_high_nibbles(simd_bytes v) {
+    return _mm512_and_si512(_mm512_srli_epi16(v, 4), _mm512_set1_epi8(15));
+}
+/* Bits [shift, shift + width) of every byte, moved to bit 4. */
+SIMD_INLINE simd_bytes simd_upper_bits(simd_bytes v, int shift, int width) {
+    const __m512i mask = _mm512_set1_epi8((char)((1 << width) - 1));
+    return _mm512_slli_epi16(_mm512_and_si512(_mm512_srli_epi16(v, (unsigned)shift), mask), 4);
+}
+SIMD_INLINE simd_bytes simd_or(simd_bytes a, simd_bytes b) { return _mm512_or_si512(a, b); }
+SIMD_INLINE simd_weights simd_prepare(simd_bytes v) { return v; }
+
+SIMD_INLINE simd_sums simd_start(int32_t value) { return _mm512_set1_epi32(value); }
+/* Adds, per output, the products of four weights with four activations. */
+SIMD_INLINE simd_sums simd_dot(simd_sums sums, simd_weights w, const simd_activation *x) {
+    int32_t four;
+    memcpy(&four, x, 4);
+    return _mm512_dpbusd_epi32(sums, w, _mm512_set1_epi32(four));
+}
+SIMD_INLINE simd_floats simd_finish(simd_sums sums) { return _mm512_cvtepi32_ps(sums); }
+
+SIMD_INLINE simd_floats simd_zero(void) { return _mm512_setzero_ps(); }
+SIMD_INLINE simd_floats simd_load(const float *p) { return _mm512_loadu_ps(p); }
+SIMD_INLINE void simd_store(float *p, simd_floats v) { _mm512_storeu_ps(p, v); }
+SIMD_INLINE simd_floats simd_load_halves(const void *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+SIMD_INLINE simd_floats simd_load_bfloats(const void *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
+}
+SIMD_INLINE simd_floats simd_load_unsigned(const void *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+SIMD_INLINE simd_floats simd_load_signed(const void *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+SIMD_INLINE simd_floats simd_scale(simd_floats v, float s) { return _mm512_mul_ps(v, _mm512_set1_ps(s)); }
+SIMD_INLINE simd_floats simd_mul(simd_floats a, simd_floats b) { return _mm512_mul_ps(a, b); }
+/* a * b + c */
+SIMD_INLINE simd_floats simd_fma(simd_floats a, simd_floats b, simd_floats c) { return _mm512_fmadd_ps(a, b, c); }
+SIMD_INLINE simd_floats simd_fma_scalar(simd_floats a, float b, simd_floats c) {
+    return _mm512_fmadd_ps(a, _mm512_set1_ps(b), c);
+}
+SIMD_INLINE simd_floats simd_sub(simd_floats a, simd_floats b) { return _mm512_sub_ps(a, b); }
+SIMD_INLINE simd_floats simd_splat(float s) { return _mm512_set1_ps(s); }
+/* Byte `index` of every output's four, as floats. */
+SIMD_INLINE simd_floats simd_byte(simd_bytes v, int index) {
+    const __m512i byte = _mm512_and_si512(_mm512_srli_epi32(v, (unsigned)(8 * index)), _mm512_set1_epi32(255));
+    return _mm512_cvtepi32_ps(byte);
+}

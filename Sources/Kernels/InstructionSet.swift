@@ -1,0 +1,138 @@
+import CSIMD
+import KernelsAVX2
+import KernelsAVX512
+import KernelsAVXVNNI
+import KernelsPortable
+
+/// The instruction sets that product kernels exist for. One source is compiled for each; which one runs is decided once,
+/// by what the processor says of itself. Results may differ between instruction sets, never within one.
+package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
+    case portable = 0
+    case avx2 = 1
+    case avxVNNI = 2
+    case avx512VNNI = 3
+
+    /// The best one that this machine has.
+    package static let native = InstructionSet(rawValue: Int(cpu_level())) ?? .portable
+
+    /// Those that can run here.
+    package static var available: [InstructionSet] { allCases.filter { $0.isAvailable } }
+
+    private var isAvailable: Bool {
+        // A machine may have the 512-bit products without the 256-bit ones.
+        self == .avxVNNI && Self.native == .avx512VNNI ? cpu_has_avx_vnni() != 0 : self <= Self.native
+    }
+
+    package static func < (a: InstructionSet, b: InstructionSet) -> Bool { a.rawValue < b.rawValue }
+
+    package var name: String {
+        switch self {
+        case .portable: "portable"
+        case .avx2: "avx2"
+        case .avxVNNI: "avx-vnni"
+        case .avx512VNNI: "avx512-vnni"
+        }
+    }
+
+    /// Bytes of one quantised activation.
+    package var activationBytes: Int {
+        switch self {
+        case .portable: KernelsPortable.activationBytes()
+        case .avx2: KernelsAVX2.activationBytes()
+        case .avxVNNI: KernelsAVXVNNI.activationBytes()
+        case .avx512VNNI: KernelsAVX512.activationBytes()
+        }
+    }
+
+    func quantizeRow(
+        _ x: UnsafePointer<Float>, row: Int, rows: Int, columns: Int, values: UnsafeMutableRawPointer,
+        scales: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Int32>
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.quantizeRow(
+                x, row: row, rows: rows, columns: columns, values: values, scales: scales, sums: sums)
+        case .avx2:
+            KernelsAVX2.quantizeRow(
+                x, row: row, rows: rows, columns: columns, values: values, scales: scales, sums: sums)
+        case .avxVNNI:
+            KernelsAVXVNNI.quantizeRow(
+                x, row: row, rows: rows, columns: columns, values: values, scales: scales, sums: sums)
+        case .avx512VNNI:
+            KernelsAVX512.quantizeRow(
+                x, row: row, rows: rows, columns: columns, values: values, scales: scales, sums: sums)
+        }
+    }
+
+    func quantizedProduct(
+        format: Int, weights: UnsafeRawPointer, blocks: Int, values: UnsafeRawPointer, scales: UnsafePointer<Float>,
+        sums: UnsafePointer<Int32>, stride: Int, first: Int, rows: Int, results: UnsafeMutablePointer<Float>
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.quantizedProduct(
+                format: format, weights: weights, blocks: blocks, values: values, scales: scales, sums: sums,
+                stride: stride, first: first, rows: rows, results: results)
+        case .avx2:
+            KernelsAVX2.quantizedProduct(
+                format: format, weights: weights, blocks: blocks, values: values, scales: scales, sums: sums,
+                stride: stride, first: first, rows: rows, results: results)
+        case .avxVNNI:
+            KernelsAVXVNNI.quantizedProduct(
+                format: format, weights: weights, blocks: blocks, values: values, scales: scales, sums: sums,
+                stride: stride, first: first, rows: rows, results: results)
+        case .avx512VNNI:
+            KernelsAVX512.quantizedProduct(
+                format: format, weights: weights, blocks: blocks, values: values, scales: scales, sums: sums,
+                stride: stride, first: first, rows: rows, results: results)
+        }
+    }
+
+    func floatProduct(
+        format: Int, weights: UnsafeRawPointer, blocks: Int, values: UnsafePointer<Float>, stride: Int, first: Int,
+        rows: Int, cell: UnsafeMutablePointer<Float>, results: UnsafeMutablePointer<Float>
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.floatProduct(
+                format: format, weights: weights, blocks: blocks, values: values, stride: stride, first: first,
+                rows: rows, cell: cell, results: results)
+        case .avx2:
+            KernelsAVX2.floatProduct(
+                format: format, weights: weights, blocks: blocks, values: values, stride: stride, first: first,
+                rows: rows, cell: cell, results: results)
+        case .avxVNNI:
+            KernelsAVXVNNI.floatProduct(
+                format: format, weights: weights, blocks: blocks, values: values, stride: stride, first: first,
+                rows: rows, cell: cell, results: results)
+        case .avx512VNNI:
+            KernelsAVX512.floatProduct(
+                format: format, weights: weights, blocks: blocks, values: values, stride: stride, first: first,
+                rows: rows, cell: cell, results: results)
+        }
+    }
+
+    func denseProduct(
+        format: Int, weights: UnsafeRawPointer, chunks: Int, values: UnsafePointer<Float>, stride: Int, first: Int,
+        rows: Int, results: UnsafeMutablePointer<Float>
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.denseProduct(
+                format: format, weights: weights, chunks: chunks, values: values, stride: stride, first: first,
+                rows: rows, results: results)
+        case .avx2:
+            KernelsAVX2.denseProduct(
+                format: format, weights: weights, chunks: chunks, values: values, stride: stride, first: first,
+                rows: rows, results: results)
+        case .avxVNNI:
+            KernelsAVXVNNI.denseProduct(
+                format: format, weights: weights, chunks: chunks, values: values, stride: stride, first: first,
+                rows: rows, results: results)
+        case .avx512VNNI:
+            KernelsAVX512.denseProduct(
+                format: format, weights: weights, chunks: chunks, values: values, stride: stride, first: first,
+                rows: rows, results: results)
+        }
+    }
+}
