@@ -40,7 +40,8 @@ demo: build ## complete a piece of Python, plain and with speculation, side by s
 	@$(RELEASE)/ftk compare -m $(TARGET) -d $(DRAFT) -n 96 --draft-length 4 -p "$$(cat Tests/Demo/prompt.txt)"
 
 test: build ## run every test
-	$(call need,python3=python3 pkg-config=pkg-config valgrind=valgrind cc=gcc g++=g++)
+	$(call need,python3=python3 pkg-config=pkg-config valgrind=valgrind cc=gcc g++=g++ \
+		qemu-x86_64=qemu-user)
 	swift build -c release --build-tests
 	swift test -c release --skip-build
 	$(MAKE) --no-print-directory stage
@@ -77,7 +78,7 @@ install: build ## install the library, its header, foretoken.pc and ftk: make in
 	install -Dm755 $(RELEASE)/ftk $(DESTDIR)$(PREFIX)/bin/ftk
 	strip $(DESTDIR)$(PREFIX)/bin/ftk
 	install -d $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig
-	sed -e '/^#/d' -e 's|@VERSION@|$(VERSION)|' -e 's|@ABI_VERSION@|$(ABI)|' -e 's|@SIMD@|portable|' \
+	sed -e '/^#/d' -e 's|@VERSION@|$(VERSION)|' -e 's|@ABI_VERSION@|$(ABI)|' -e 's|@SIMD@|avx512-vnni avx-vnni avx2 portable|' \
 		-e 's|@LIBDIR_FROM_PREFIX@|$(LIBDIR)|' -e 's|@PREFIX_FROM_PCFILEDIR@|$(UP)|' \
 		bindings/c/foretoken.pc.in > $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig/foretoken.pc
 

@@ -74,6 +74,22 @@ class ExampleTests(support.ScratchCase):
         self.execute(valgrind, *checks, self.build("minimal", "-g"), support.DRAFT)
         self.execute(valgrind, *checks, self.build("streaming", "-g"), support.DRAFT, support.DRAFT)
 
+    def test_every_x86_64_processor_can_run_it(self) -> None:
+        """One binary for all: no instruction that the (emulated) processor does not have, wherever it stands."""
+        emulator = shutil.which("qemu-x86_64")
+        if emulator is None:
+            self.skipTest("qemu-x86_64 is not installed")
+        program = self.build("minimal")
+        texts = {
+            processor: self.execute(emulator, "-cpu", processor, program, support.TARGET)
+            for processor in ("qemu64", "core2duo", "Nehalem", "max")
+        }
+        self.assertGreater(len(texts["qemu64"].strip()), 8)
+        # None of these has AVX2, so they run the same code; the last has it.
+        for processor in ("core2duo", "Nehalem"):
+            self.assertEqual(texts[processor], texts["qemu64"])
+        self.assertGreater(len(texts["max"].strip()), 8)
+
 
 def streamed_text(output: str, name: str) -> str:
     start = f"[{name}] "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unittest
+from pathlib import Path
 
 import support
 
@@ -45,6 +46,24 @@ class SymbolTests(unittest.TestCase):
     def test_no_run_path_leaves_the_library(self) -> None:
         for path in dynamic_entries("RUNPATH") + dynamic_entries("RPATH"):
             self.assertEqual(path, "$ORIGIN")
+
+    def test_kernels_share_no_weak_symbol(self) -> None:
+        """The linker keeps one of several weak symbols of a name. If the kernels of an instruction set had one in common
+        with other code, vector instructions could end up where every processor goes."""
+        build = Path(support.library_path()).parent
+        folders = sorted(build.glob("Kernels[!T]*.build"))
+        if not folders:
+            self.skipTest("the object files are not beside the library")
+        self.assertGreaterEqual(len(folders), 4)
+        for folder in folders:
+            module = folder.name.removesuffix(".build")
+            own = f"$s{len(module)}{module}"
+            for file in folder.glob("*.o"):
+                listing = support.run([support.tool("nm"), str(file)])
+                self.assertEqual(listing.returncode, 0, listing.stderr)
+                rows = [line.split() for line in listing.stdout.splitlines()]
+                weak = {row[-1] for row in rows if len(row) > 1 and row[-2] in "WwVvu" and row[-1].startswith("$s")}
+                self.assertEqual([name for name in weak if not name.startswith(own)], [], str(file))
 
     def test_stack_is_not_executable(self) -> None:
         listing = support.run([support.tool("readelf"), "-l", "-W", support.library_path()])
