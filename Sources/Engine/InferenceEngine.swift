@@ -47,7 +47,7 @@ package final class InferenceEngine: @unchecked Sendable {
             return ModelExecutor(
                 transformer: try Transformer(
                     model: model, cache: cache, pool: pool, maxRows: options.maxStepTokens,
-                    maxLogitRows: EngineOptions.logitRows))
+                    maxLogitRows: EngineOptions.logitRows, precision: options.activations))
         }
         var drafter: any Drafter = PromptLookup()
         if let draft {

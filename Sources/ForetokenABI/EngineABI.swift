@@ -37,6 +37,8 @@ private func engineOptions(_ given: ftk_engine_options?) throws -> EngineOptions
     options.drafter = try choice(given.drafter, "drafter")
     options.draftTokens = Int(given.draft_tokens)
     options.kvFormat = try kvFormat(given.kv_type)
+    guard given.reserved == 0 else { throw Failure.invalid("reserved is \(given.reserved); it must be 0") }
+    options.activations = try precision(given.activations)
     options.runsInBackground = try runsInBackground(given.run_mode)
     options.kvBudgetBytes = Int(exactly: given.kv_budget_bytes) ?? -1
     options.contextTokens = Int(given.context_tokens)
@@ -68,6 +70,14 @@ private func kvFormat(_ raw: Int32) throws -> KVFormat? {
     case FTK_KV_F16: .f16
     case FTK_KV_Q8_0: .q8_0
     default: throw Failure.invalid("kv_type is \(raw), which is none of the FTK_KV_* values")
+    }
+}
+
+private func precision(_ raw: Int32) throws -> Activations.Precision {
+    switch Int(raw) {
+    case FTK_ACTIVATIONS_F32: .f32
+    case FTK_ACTIVATIONS_Q8: .q8
+    default: throw Failure.invalid("activations is \(raw), which is none of the FTK_ACTIVATIONS_* values")
     }
 }
 

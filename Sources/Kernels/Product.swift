@@ -11,9 +11,9 @@ package final class Activations {
     /// How quantised weights see the rows.
     package enum Precision: Sendable {
         /// As floats: a product is what it would be with the weights expanded to F32.
-        case floats
+        case f32
         /// As signed bytes with a scale for every 32: several times the speed for many rows, with a rounding error.
-        case bytes
+        case q8
     }
 
     package let instructionSet: InstructionSet
@@ -95,7 +95,7 @@ package func multiply(
     _ activations: Activations, by matrix: WeightMatrix, bias: UnsafePointer<Float>?,
     into y: UnsafeMutablePointer<Float>, pool: ThreadPool, scratch: UnsafeMutablePointer<Float>, scratchStride: Int
 ) {
-    if matrix.isQuantizedGroups, activations.precision == .bytes {
+    if matrix.isQuantizedGroups, activations.precision == .q8 {
         activations.quantize(pool)
     } else {
         activations.arrange(pool)
@@ -147,12 +147,12 @@ private func multiplyGroup(
         return
     }
     switch activations.precision {
-    case .bytes:
+    case .q8:
         set.quantizedProduct(
             format: index, weights: weights, blocks: matrix.columns / 32, values: activations.values,
             scales: activations.scales, sums: activations.sums, stride: activations.rows, first: first, rows: rows,
             results: results)
-    case .floats:
+    case .f32:
         set.floatProduct(
             format: index, weights: weights, blocks: matrix.columns / 32, values: activations.arranged,
             stride: activations.rows, first: first, rows: rows, cell: cell, results: results)

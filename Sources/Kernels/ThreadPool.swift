@@ -189,8 +189,8 @@ private func wholeProcessors(_ quota: Double?, _ period: Double?) -> Int? {
     return Int(exactly: (quota / period).rounded(.up))
 }
 
-/// Up to 8 KiB of a text file; empty where it cannot be read.
-private func textFile(_ path: String) -> String {
+/// Up to 8 KiB of a text file such as those of /proc; empty where it cannot be read.
+package func textFile(_ path: String) -> String {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return "" }
     defer { close(descriptor) }

@@ -22,7 +22,7 @@ package final class Transformer {
     /// `cache` must have been made for `model`.
     package init(
         model: LanguageModel, cache: KVCache, pool: ThreadPool, maxRows: Int, maxLogitRows: Int,
-        precision: Activations.Precision = .floats, instructionSet: InstructionSet = .native
+        precision: Activations.Precision = .f32, instructionSet: InstructionSet = .native
     ) throws {
         self.model = model
         shape = model.configuration

@@ -29,6 +29,11 @@ enum KVName: String, ExpressibleByArgument, CaseIterable {
     }
 }
 
+enum ActivationsName: String, ExpressibleByArgument, CaseIterable {
+    case f32, q8
+    var precision: Activations.Precision { self == .f32 ? .f32 : .q8 }
+}
+
 struct ModelOption: ParsableArguments {
     @Option(name: [.customShort("m"), .long], help: "A GGUF file or a Hugging Face folder.")
     var model: String
@@ -41,6 +46,9 @@ struct EngineArguments: ParsableArguments {
     @Option(help: "Storage of the KV cache: \(KVName.allCases.map(\.rawValue).joined(separator: ", ")).")
     var kv = KVName.auto
 
+    @Option(help: "How quantised weights see activations: f32, or q8, which is faster and less exact.")
+    var activations = ActivationsName.f32
+
     @Option(name: [.customShort("t"), .long], help: "Threads that compute; 0: as many as the process may use.")
     var threads = 0
 
@@ -50,6 +58,7 @@ struct EngineArguments: ParsableArguments {
     func options() -> EngineOptions {
         var options = EngineOptions()
         options.kvFormat = kv.format
+        options.activations = activations.precision
         options.threads = threads
         options.contextTokens = context
         return options

@@ -18,6 +18,8 @@ ENGINE_FIELDS: dict[str, list[int]] = {
     "drafter": [-1, 3, 2**31 - 1],
     "draft_tokens": [0, 17, BIG],
     "kv_type": [-1, 4, 2**31 - 1],
+    "activations": [-1, 2, 2**31 - 1],
+    "reserved": [-1, 1],
     "run_mode": [-1, 2, 2**31 - 1],
     "threads": [513, BIG],
     "max_running_requests": [0, 1025, BIG],

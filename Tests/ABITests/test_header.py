@@ -10,6 +10,22 @@ import support
 LANGUAGES = [("cc", "c99"), ("cc", "c11"), ("c++", "c++17")]
 
 
+def binary_interface() -> list[str]:
+    """Functions with their types, fields with their places, and values of constants, a line each."""
+    parsed = support.parsed_header()
+    lines = []
+    for function in parsed.functions.values():
+        parameters = ", ".join(parameter.type for parameter in function.parameters)
+        lines.append(f"function {function.name}({parameters}) -> {function.result}")
+    for name, struct in support.abi.Types(parsed).structs.items():
+        for field in struct._fields_:
+            descriptor = getattr(struct, field[0])
+            lines.append(f"field {name}.{field[0]} at {descriptor.offset}, {descriptor.size} bytes")
+        lines.append(f"struct {name}: {support.abi.ctypes.sizeof(struct)} bytes")
+    lines += [f"constant {name} = {value}" for name, value in parsed.constants.items()]
+    return sorted(lines)
+
+
 class HeaderTests(support.ScratchCase):
     def test_compiles_alone(self) -> None:
         for compiler, standard in LANGUAGES:
@@ -45,6 +61,12 @@ class HeaderTests(support.ScratchCase):
                 self.assertEqual(descriptor.offset, end, f"{name}.{field[0]}")
                 end += descriptor.size
             self.assertEqual(support.abi.ctypes.sizeof(struct), end, name)
+
+    def test_binary_interface_is_the_recorded_one(self) -> None:
+        """A compiled host keeps working as long as abi.txt only grows: functions, and the places of fields and values.
+        A change that is meant is recorded by writing the new listing into the file."""
+        recorded = (support.HERE / "abi.txt").read_text().splitlines()
+        self.assertEqual(binary_interface(), recorded)
 
     def test_error_codes_are_distinct_and_negative(self) -> None:
         errors = {n: v for n, v in support.parsed_header().constants.items() if n.startswith("FTK_ERROR_")}

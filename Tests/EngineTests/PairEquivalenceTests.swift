@@ -16,9 +16,12 @@ import Testing
         return try InferenceEngine(target: try TestModels.target(), options: options)
     }
 
-    private static func plain(_ kv: KVFormat?) throws -> InferenceEngine {
+    private static func plain(
+        _ kv: KVFormat?, _ activations: Activations.Precision = .f32
+    ) throws -> InferenceEngine {
         try engine {
             $0.draftModel = nil
+            $0.activations = activations
             $0.kvFormat = kv
         }
     }
@@ -130,14 +133,15 @@ import Testing
         #expect(result.statistics.draftTokens > 0)
     }
 
-    @Test(arguments: KVFormat.allCases)
-    func everyKVType(_ format: KVFormat) throws {
+    @Test(arguments: KVFormat.allCases, [Activations.Precision.f32, .q8])
+    func everyNumberFormat(_ format: KVFormat, _ activations: Activations.Precision) throws {
         let requests = Array(try Self.mixed(16).prefix(5))
-        let reference = try generateAlone(Self.plain(format), requests)
+        let reference = try generateAlone(Self.plain(format, activations), requests)
         for drafter in [EngineOptions.DrafterKind.lookup, .model] {
             let result = try generate(
                 Self.engine {
                     $0.kvFormat = format
+                    $0.activations = activations
                     $0.policy = .static
                     $0.drafter = drafter
                     $0.maxStepTokens = 32

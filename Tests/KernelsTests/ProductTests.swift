@@ -44,7 +44,7 @@ private struct TestMatrix {
     /// [rows of x, rows]
     func product(
         _ x: [Float], bias: [Float]?, pool: ThreadPool, _ set: InstructionSet,
-        _ precision: Activations.Precision = .bytes
+        _ precision: Activations.Precision = .q8
     ) throws -> [Float] {
         let count = x.count / columns
         let size = try #require(Activations.byteCount(maxRows: count, maxColumns: columns))
@@ -71,7 +71,7 @@ private struct TestMatrix {
     func reference(
         _ x: [Float], bias: [Float]?, _ precision: Activations.Precision
     ) -> (values: [Double], sizes: [Double]) {
-        let seen = precision == .bytes && isQuantizedLayout ? Self.quantized(x) : x.map { Double($0) }
+        let seen = precision == .q8 && isQuantizedLayout ? Self.quantized(x) : x.map { Double($0) }
         var (values, sizes): ([Double], [Double]) = ([], [])
         for row in 0..<x.count / columns {
             for output in 0..<rows {
@@ -145,7 +145,7 @@ private struct TestMatrix {
                 let rows = random.int(1..<40)
                 let x = random.floats(rows * columns, bound: 3)
                 let bias = random.next() & 1 == 0 ? random.floats(outputs) : nil
-                for precision in [Activations.Precision.bytes, .floats] {
+                for precision in [Activations.Precision.q8, .f32] {
                     let y = try packed.product(x, bias: bias, pool: pool, set, precision)
                     let (values, sizes) = packed.reference(x, bias: bias, precision)
                     // A sum of floats rounds at every k; one of bytes does so less often.
@@ -168,7 +168,7 @@ private struct TestMatrix {
             let packed = try matrix(type, 37, columns, &random)
             let x = (0..<64).map { _ in random.floats(columns) }
             let bias = random.floats(37)
-            for precision in [Activations.Precision.bytes, .floats] {
+            for precision in [Activations.Precision.q8, .f32] {
                 let alone = try x.map {
                     try packed.product($0, bias: bias, pool: pools[0], set, precision).map(\.bitPattern)
                 }
@@ -194,7 +194,7 @@ private struct TestMatrix {
             let x = random.floats(5 * columns)
             let pool = ThreadPool(threads: 1)
             let (ours, theirs) = (
-                try packed.product(x, bias: nil, pool: pool, set, .floats),
+                try packed.product(x, bias: nil, pool: pool, set, .f32),
                 try twin.product(x, bias: nil, pool: pool, set)
             )
             #expect(ours.map(\.bitPattern) == theirs.map(\.bitPattern))

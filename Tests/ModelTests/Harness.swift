@@ -56,14 +56,14 @@ struct Machine {
 
     init(
         _ model: LanguageModel, threads: Int = 1, kv: KVFormat = .f32, sequences: Int = 1, maxRows: Int = 128,
-        seed: UInt64 = 0
+        seed: UInt64 = 0, precision: Activations.Precision = .f32, instructionSet: InstructionSet = .native
     ) throws {
         self.model = model
         let blocks = 6 * sequences + 1
         let cache = try KVCache(configuration: model.configuration, format: kv, blocks: blocks)
         transformer = try Transformer(
             model: model, cache: cache, pool: ThreadPool(threads: threads), maxRows: maxRows,
-            maxLogitRows: Self.logitRows)
+            maxLogitRows: Self.logitRows, precision: precision, instructionSet: instructionSet)
         var random = SplitMix64(seed: seed)
         let shuffled = (0..<Int32(blocks)).shuffled(using: &random)
         tables = (0..<sequences).map { Array(shuffled[$0 * 6..<$0 * 6 + 5]) }

@@ -63,6 +63,8 @@ FTK_KV_AUTO = 0
 FTK_KV_F32 = 1
 FTK_KV_F16 = 2
 FTK_KV_Q8_0 = 3
+FTK_ACTIVATIONS_F32 = 0
+FTK_ACTIVATIONS_Q8 = 1
 FTK_RUN_MANUAL = 0
 FTK_RUN_BACKGROUND = 1
 FTK_LOG_ERROR = 0
@@ -158,6 +160,8 @@ class ftk_engine_options(ctypes.Structure):
         ("max_queued_requests", c_uint32),
         ("max_step_tokens", c_uint32),
         ("log_level", c_int32),
+        ("activations", c_int32),
+        ("reserved", c_int32),
         ("log", ftk_log_callback),
         ("log_user_data", c_void_p),
     ]

@@ -37,6 +37,7 @@ class Engine:
         drafter: str = "auto",
         draft_tokens: int = 4,
         kv: str = "auto",
+        activations: str = "f32",
         background: bool = True,
         threads: int = 0,
         kv_budget_bytes: int = 0,
@@ -48,12 +49,13 @@ class Engine:
         log_level: str = "warning",
     ) -> None:
         """policy: "off" or "static". drafter: "auto", "lookup" or "model" (which needs `draft`).
-        kv: "auto", "f32", "f16" or "q8_0". 0 means the library's choice; see ftk_engine_options."""
+        kv: "auto", "f32", "f16" or "q8_0". activations: "f32", or "q8", which is faster and less exact. 0 means the library's choice; see ftk_engine_options."""
         options = EngineOptions(
             policy=policy,
             drafter=drafter,
             draft_tokens=draft_tokens,
             kv=kv,
+            activations=activations,
             background=background,
             threads=threads,
             kv_budget_bytes=kv_budget_bytes,

@@ -25,6 +25,7 @@ Log = Callable[[str, str], Any]
 
 POLICIES = {"off": _abi.FTK_POLICY_OFF, "static": _abi.FTK_POLICY_STATIC}
 DRAFTERS = {"auto": _abi.FTK_DRAFTER_AUTO, "lookup": _abi.FTK_DRAFTER_LOOKUP, "model": _abi.FTK_DRAFTER_MODEL}
+ACTIVATIONS = {"f32": _abi.FTK_ACTIVATIONS_F32, "q8": _abi.FTK_ACTIVATIONS_Q8}
 KV_TYPES = {"auto": _abi.FTK_KV_AUTO, "f32": _abi.FTK_KV_F32, "f16": _abi.FTK_KV_F16, "q8_0": _abi.FTK_KV_Q8_0}
 LOG_LEVELS = {
     "error": _abi.FTK_LOG_ERROR,
@@ -42,6 +43,7 @@ class EngineOptions(TypedDict, total=False):
     drafter: str
     draft_tokens: int
     kv: str
+    activations: str
     background: bool
     kv_budget_bytes: int
     context_tokens: int
@@ -123,6 +125,8 @@ def engine_options(options: EngineOptions, draft: Model | None = None) -> _abi.f
             struct.drafter = choice(name, value, DRAFTERS)
         elif name == "kv":
             struct.kv_type = choice(name, value, KV_TYPES)
+        elif name == "activations":
+            struct.activations = choice(name, value, ACTIVATIONS)
         elif name == "log_level":
             struct.log_level = choice(name, value, LOG_LEVELS)
         elif name == "background":
