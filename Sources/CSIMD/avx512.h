@@ -57,3 +57,15 @@ SIMD_INLINE simd_floats simd_byte(simd_bytes v, int index) {
     const __m512i byte = _mm512_and_si512(_mm512_srli_epi32(v, (unsigned)(8 * index)), _mm512_set1_epi32(255));
     return _mm512_cvtepi32_ps(byte);
 }
+/* The sum of all lanes, always as the same tree: halves are added until one is left. */
+SIMD_INLINE float simd_sum(simd_floats v) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+SIMD_INLINE float simd_half(const void *p) {
+    uint16_t bits;
+    memcpy(&bits, p, 2);
+    return _cvtsh_ss(bits);
+}

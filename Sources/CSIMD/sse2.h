@@ -99,3 +99,13 @@ SIMD_INLINE simd_floats simd_splat(float s) { SIMD_EACH(simd_floats, 4, _mm_set1
 SIMD_INLINE simd_floats simd_byte(simd_bytes v, int index) {
     SIMD_EACH(simd_floats, 4, _mm_cvtepi32_ps(_mm_and_si128(_mm_srli_epi32(v.v[i], 8 * index), _mm_set1_epi32(255))));
 }
+SIMD_INLINE float simd_sum(simd_floats v) {
+    const __m128 four = _mm_add_ps(_mm_add_ps(v.v[0], v.v[2]), _mm_add_ps(v.v[1], v.v[3]));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+SIMD_INLINE float simd_half(const void *p) {
+    uint16_t bits;
+    memcpy(&bits, p, 2);
+    return _mm_cvtss_f32(simd_widen_halves(_mm_cvtsi32_si128(bits)));
+}

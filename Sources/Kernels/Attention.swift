@@ -40,7 +40,7 @@ package struct AttentionShape: Sendable {
     }
 
     /// Floats of scratch that `attend` needs.
-    package var scratch: Int { headDimension + heads / kvHeads * (kvBlockTokens + 2) }
+    package var scratch: Int { heads / kvHeads * (kvBlockTokens + 2) }
 }
 
 /// The attention of one row at `position` and one kv head, for all query heads that share it.
@@ -50,15 +50,14 @@ package struct AttentionShape: Sendable {
 /// absolute position: the bits depend on the row's own past only.
 package func attend(
     query: UnsafePointer<Float>, position: Int, kvHead: Int, layer: KVLayer, blocks: UnsafePointer<Int32>,
-    shape: AttentionShape, scratch: UnsafeMutablePointer<Float>, output: UnsafeMutablePointer<Float>
+    shape: AttentionShape, scratch: UnsafeMutablePointer<Float>, output: UnsafeMutablePointer<Float>,
+    instructionSet: InstructionSet = .native
 ) {
     let group = shape.heads / shape.kvHeads
     let size = shape.headDimension
-    let vector = scratch
-    let scores = scratch + size  // [group, kvBlockTokens]
+    let scores = scratch  // [group, kvBlockTokens]
     let maxima = scores + group * kvBlockTokens
     let sums = maxima + group
-    let queries = query + kvHead * group * size
     let result = output + kvHead * group * size
     result.update(repeating: 0, count: group * size)
     maxima.update(repeating: -.infinity, count: group)
@@ -69,26 +68,19 @@ package func attend(
     while start <= position {
         let index = start / kvBlockTokens
         let end = min((index + 1) * kvBlockTokens, position + 1)
-        let base =
-            (Int(blocks[index]) * kvBlockTokens - index * kvBlockTokens) * layer.tokenBytes + kvHead * layer.headBytes
-        for at in start..<end {
-            loadKV(layer.keys + base + at * layer.tokenBytes, count: size, as: layer.format, into: vector)
-            for head in 0..<group {
-                scores[head * kvBlockTokens + at - start] = dot(queries + head * size, vector, size) * shape.scale
-            }
-        }
+        let place =
+            (Int(blocks[index]) * kvBlockTokens + start % kvBlockTokens) * layer.tokenBytes + kvHead * layer.headBytes
+        instructionSet.scoreBlock(
+            format: layer.format.index, queries: query + kvHead * group * size, group: group, size: size,
+            keys: layer.keys + place, tokenBytes: layer.tokenBytes, count: end - start, scale: shape.scale,
+            scores: scores, stride: kvBlockTokens)
         for head in 0..<group {
             rescale(
                 scores + head * kvBlockTokens, end - start, &maxima[head], &sums[head], result + head * size, size)
         }
-        for at in start..<end {
-            loadKV(layer.values + base + at * layer.tokenBytes, count: size, as: layer.format, into: vector)
-            for head in 0..<group {
-                let weight = scores[head * kvBlockTokens + at - start]
-                let to = result + head * size
-                for element in 0..<size { to[element] += weight * vector[element] }
-            }
-        }
+        instructionSet.weighBlock(
+            format: layer.format.index, weights: scores, stride: kvBlockTokens, group: group, size: size,
+            values: layer.values + place, tokenBytes: layer.tokenBytes, count: end - start, results: result)
         start = end
     }
     for head in 0..<group {

@@ -135,4 +135,52 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
                 rows: rows, results: results)
         }
     }
+
+    func scoreBlock(
+        format: Int, queries: UnsafePointer<Float>, group: Int, size: Int, keys: UnsafeRawPointer, tokenBytes: Int,
+        count: Int, scale: Float, scores: UnsafeMutablePointer<Float>, stride: Int
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.scoreBlock(
+                format: format, queries: queries, group: group, size: size, keys: keys, tokenBytes: tokenBytes,
+                count: count, scale: scale, scores: scores, stride: stride)
+        case .avx2:
+            KernelsAVX2.scoreBlock(
+                format: format, queries: queries, group: group, size: size, keys: keys, tokenBytes: tokenBytes,
+                count: count, scale: scale, scores: scores, stride: stride)
+        case .avxVNNI:
+            KernelsAVXVNNI.scoreBlock(
+                format: format, queries: queries, group: group, size: size, keys: keys, tokenBytes: tokenBytes,
+                count: count, scale: scale, scores: scores, stride: stride)
+        case .avx512VNNI:
+            KernelsAVX512.scoreBlock(
+                format: format, queries: queries, group: group, size: size, keys: keys, tokenBytes: tokenBytes,
+                count: count, scale: scale, scores: scores, stride: stride)
+        }
+    }
+
+    func weighBlock(
+        format: Int, weights: UnsafePointer<Float>, stride: Int, group: Int, size: Int, values: UnsafeRawPointer,
+        tokenBytes: Int, count: Int, results: UnsafeMutablePointer<Float>
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.weighBlock(
+                format: format, weights: weights, stride: stride, group: group, size: size, values: values,
+                tokenBytes: tokenBytes, count: count, results: results)
+        case .avx2:
+            KernelsAVX2.weighBlock(
+                format: format, weights: weights, stride: stride, group: group, size: size, values: values,
+                tokenBytes: tokenBytes, count: count, results: results)
+        case .avxVNNI:
+            KernelsAVXVNNI.weighBlock(
+                format: format, weights: weights, stride: stride, group: group, size: size, values: values,
+                tokenBytes: tokenBytes, count: count, results: results)
+        case .avx512VNNI:
+            KernelsAVX512.weighBlock(
+                format: format, weights: weights, stride: stride, group: group, size: size, values: values,
+                tokenBytes: tokenBytes, count: count, results: results)
+        }
+    }
 }

@@ -2,6 +2,9 @@
 package enum KVFormat: UInt8, Sendable, CaseIterable {
     case f32, f16, q8_0
 
+    /// The number that the attention kernels know the format by.
+    var index: Int { Int(rawValue) }
+
     /// Bytes of `count` elements of one token; nil when the format cannot hold that many.
     package func bytes(of count: Int) -> Int? {
         switch self {
@@ -39,15 +42,5 @@ private func quantizeQ8_0(_ source: UnsafePointer<Float>, at target: UnsafeMutab
         let scaled = inverse.isFinite && finite ? source[index] * inverse : 0
         let quant = Int8(truncatingIfNeeded: Int32(max(-127, min(127, scaled.rounded()))))
         target.storeBytes(of: quant, toByteOffset: 2 + index, as: Int8.self)
-    }
-}
-
-/// Expands `count` stored elements to floats.
-@inline(__always)
-func loadKV(_ source: UnsafeRawPointer, count: Int, as format: KVFormat, into target: UnsafeMutablePointer<Float>) {
-    switch format {
-    case .f32: dequantize(.f32, source, count: count, into: target)
-    case .f16: dequantize(.f16, source, count: count, into: target)
-    case .q8_0: dequantize(.q8_0, source, count: count, into: target)
     }
 }

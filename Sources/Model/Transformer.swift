@@ -166,7 +166,8 @@ package final class Transformer {
                     query: queries + row * shape.heads * size, position: Int(batch.positions[row]),
                     kvHead: item % shape.kvHeads, layer: cache.layers[layer],
                     blocks: base + Int(batch.tableStarts[row]), shape: attention,
-                    scratch: scratch + thread * attention.scratch, output: attended + row * shape.heads * size)
+                    scratch: scratch + thread * attention.scratch, output: attended + row * shape.heads * size,
+                    instructionSet: activations.instructionSet)
             }
         }
     }

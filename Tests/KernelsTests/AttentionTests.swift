@@ -9,6 +9,7 @@ private struct Past {
     let kvHeads: Int
     let size: Int
     let count: Int
+    var instructionSet = InstructionSet.native
     var keys: [Float]  // [count, kvHeads, size]
     var values: [Float]
 
@@ -58,7 +59,7 @@ private struct Past {
                 for kvHead in 0..<kvHeads {
                     Kernels.attend(
                         query: query, position: position, kvHead: kvHead, layer: layer, blocks: blocks, shape: shape,
-                        scratch: &scratch, output: &output)
+                        scratch: &scratch, output: &output, instructionSet: instructionSet)
                 }
             }
         }
@@ -115,12 +116,13 @@ private struct Past {
         Array((0..<Int32(12)).shuffled(using: &random).prefix((count + kvBlockTokens - 1) / kvBlockTokens))
     }
 
-    @Test(arguments: KVFormat.allCases)
-    func agreesWithPlainSoftmax(format: KVFormat) {
+    @Test(arguments: KVFormat.allCases, InstructionSet.available)
+    func agreesWithPlainSoftmax(format: KVFormat, set: InstructionSet) {
         var random = SplitMix64(seed: UInt64(format.rawValue) + 1)
         for (heads, kvHeads, size) in Self.shapes where format.bytes(of: size) != nil {
             for position in [0, 1, 30, 31, 32, 33, 63, 64, 130, 200] {
-                let past = Past(format, kvHeads: kvHeads, size: size, count: position + 1, &random)
+                var past = Past(format, kvHeads: kvHeads, size: size, count: position + 1, &random)
+                past.instructionSet = set
                 let query = random.floats(heads * size, bound: 2)
                 let blocks = table(position + 1, &random)
                 for window in [Int.max, Self.windows[random.int(0..<Self.windows.count)]] {
