@@ -112,6 +112,30 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
         }
     }
 
+    func fusedProduct(
+        format: Int, weights: UnsafeRawPointer, groupBytes: Int, groups: Int, blocks: Int,
+        values: UnsafePointer<Float>, rows: Int, results: UnsafeMutablePointer<Float>
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.fusedProduct(
+                format: format, weights: weights, groupBytes: groupBytes, groups: groups, blocks: blocks,
+                values: values, rows: rows, results: results)
+        case .avx2:
+            KernelsAVX2.fusedProduct(
+                format: format, weights: weights, groupBytes: groupBytes, groups: groups, blocks: blocks,
+                values: values, rows: rows, results: results)
+        case .avxVNNI:
+            KernelsAVXVNNI.fusedProduct(
+                format: format, weights: weights, groupBytes: groupBytes, groups: groups, blocks: blocks,
+                values: values, rows: rows, results: results)
+        case .avx512VNNI:
+            KernelsAVX512.fusedProduct(
+                format: format, weights: weights, groupBytes: groupBytes, groups: groups, blocks: blocks,
+                values: values, rows: rows, results: results)
+        }
+    }
+
     func denseProduct(
         format: Int, weights: UnsafeRawPointer, chunks: Int, values: UnsafePointer<Float>, stride: Int, first: Int,
         rows: Int, results: UnsafeMutablePointer<Float>

@@ -103,21 +103,60 @@ package func multiply(
     let groups = (matrix.rows + 15) / 16
     // Small enough to share out evenly, large enough that taking an item costs nothing.
     let groupsPerItem = min(8, max(1, groups / (pool.threads * 8)))
+    let isFused = matrix.isQuantizedGroups && activations.precision == .f32 && activations.rows <= 4
     pool.run((groups + groupsPerItem - 1) / groupsPerItem) { thread, item in
         let results = scratch + thread * scratchStride
-        for group in item * groupsPerItem..<min((item + 1) * groupsPerItem, groups) {
-            for first in stride(from: 0, to: activations.rows, by: rowsPerTile) {
-                let rows = min(rowsPerTile, activations.rows - first)
-                results.update(repeating: 0, count: rows * 16)
-                multiplyGroup(activations, matrix, group, first, rows, results)
-                let outputs = min(16, matrix.rows - group * 16)
-                for row in 0..<rows {
-                    let to = y + (first + row) * matrix.rows + group * 16
-                    for output in 0..<outputs {
-                        to[output] = results[row * 16 + output] + (bias?[group * 16 + output] ?? -0.0)
-                    }
-                }
-            }
+        let range = item * groupsPerItem..<min((item + 1) * groupsPerItem, groups)
+        if isFused {
+            multiplyFused(activations, matrix, range, bias, y, results)
+        } else {
+            for group in range { multiplyTiled(activations, matrix, group, bias, y, results) }
+        }
+    }
+}
+
+/// One group of 16 outputs for all rows, tile by tile.
+private func multiplyTiled(
+    _ activations: Activations, _ matrix: WeightMatrix, _ group: Int, _ bias: UnsafePointer<Float>?,
+    _ y: UnsafeMutablePointer<Float>, _ results: UnsafeMutablePointer<Float>
+) {
+    for first in stride(from: 0, to: activations.rows, by: rowsPerTile) {
+        let rows = min(rowsPerTile, activations.rows - first)
+        results.update(repeating: 0, count: rows * 16)
+        multiplyGroup(activations, matrix, group, first, rows, results)
+        storeResults(results, rows, first, matrix, group, bias, y)
+    }
+}
+
+/// Several groups of quantised weights for up to four rows of floats.
+private func multiplyFused(
+    _ activations: Activations, _ matrix: WeightMatrix, _ groups: Range<Int>, _ bias: UnsafePointer<Float>?,
+    _ y: UnsafeMutablePointer<Float>, _ results: UnsafeMutablePointer<Float>
+) {
+    guard case .groups(let format, let groupBytes) = matrix.layout, let index = format.quantizedIndex else { return }
+    let rows = activations.rows
+    for start in stride(from: groups.lowerBound, to: groups.upperBound, by: 4) {
+        let count = min(4, groups.upperBound - start)
+        activations.instructionSet.fusedProduct(
+            format: index, weights: matrix.data + start * groupBytes, groupBytes: groupBytes, groups: count,
+            blocks: matrix.columns / 32, values: activations.arranged, rows: rows, results: results)
+        for group in 0..<count {
+            storeResults(results + group * rows * 16, rows, 0, matrix, start + group, bias, y)
+        }
+    }
+}
+
+/// Adds the bias and puts [rows, 16] where they belong in y.
+@inline(__always)
+private func storeResults(
+    _ results: UnsafePointer<Float>, _ rows: Int, _ first: Int, _ matrix: WeightMatrix, _ group: Int,
+    _ bias: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>
+) {
+    let outputs = min(16, matrix.rows - group * 16)
+    for row in 0..<rows {
+        let to = y + (first + row) * matrix.rows + group * 16
+        for output in 0..<outputs {
+            to[output] = results[row * 16 + output] + (bias?[group * 16 + output] ?? -0.0)
         }
     }
 }
