@@ -65,8 +65,9 @@ $(RUFF):
 	@$(PYTHON) -m venv .build/ruff 2>/dev/null || { apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv .build/ruff; }
 	@.build/ruff/bin/pip install -q ruff==0.17.5
 
-bench: build ## measure the tokenizer and generation with and without speculation
-	$(RELEASE)/ftk bench tokenizer -m $(TARGET)
+bench: build ## measure passes, the tokenizer and generation with and without speculation: make bench MODEL=FILE
+	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench model -m $(or $(MODEL),$(TARGET))
+	$(RELEASE)/ftk bench tokenizer -m $(or $(MODEL),$(TARGET))
 	$(RELEASE)/ftk compare -m $(TARGET) -d $(DRAFT) -n 128 --repeats 5 -p "$$(cat Tests/Demo/prompt.txt)"
 
 install: build ## install the library, its header, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
