@@ -53,7 +53,8 @@ final class StepRunner {
         for index in running.indices where ids.contains(running[index].id) {
             events += end(&running[index], .cancelled, nil, now)
         }
-        retire(ids)
+        running.removeAll(where: \.isEnded)
+        updateGauges()
         return events
     }
 
@@ -72,6 +73,7 @@ final class StepRunner {
         } catch {
             events = failAll(error)
         }
+        running.removeAll(where: \.isEnded)
         statistics.steps += 1
         statistics.stepTime += monotonicMicroseconds() - start
         updateGauges()
@@ -188,7 +190,7 @@ final class StepRunner {
                 output[probe.work].ending = (.error, failure)
             }
         }
-        return zip(work, output).flatMap { commit($0, $1) } + sweep()
+        return zip(work, output).flatMap { commit($0, $1) }
     }
 
     /// The target's token in the next open row.
@@ -266,7 +268,7 @@ final class StepRunner {
         return event
     }
 
-    /// Marks a sequence as ended and gives its blocks back; `retire` or `sweep` removes it.
+    /// Marks a sequence as ended and gives its blocks back; the caller removes it.
     private func end(
         _ sequence: inout ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
     ) -> [EngineEvent] {
@@ -283,21 +285,10 @@ final class StepRunner {
         return events + [finishEvent(sequence, reason, failure, now)]
     }
 
-    private func sweep() -> [EngineEvent] {
-        running.removeAll(where: \.isEnded)
-        return []
-    }
-
-    private func retire(_ ids: Set<UInt64>) {
-        _ = sweep()
-        updateGauges()
-    }
-
     private func failAll(_ error: any Error) -> [EngineEvent] {
         let failure = error as? Failure ?? Failure(.internalError, "the executor failed: \(error)")
         options.log.write(.error, "a step failed: \(failure.message)")
         let now = monotonicMicroseconds()
-        let events = running.indices.flatMap { end(&running[$0], .error, failure, now) }
-        return events + sweep()
+        return running.indices.flatMap { end(&running[$0], .error, failure, now) }
     }
 }
