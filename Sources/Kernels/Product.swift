@@ -86,6 +86,9 @@ package final class Activations {
 /// Rows that meet a group of weights before the next rows do: their activations stay in the nearest cache.
 private let rowsPerTile = 32
 
+/// The most rows that `fusedProduct` takes; four groups of them fill the results of a tile.
+private let fusedRows = 8
+
 /// Floats of scratch that a thread needs for products of up to `columns` columns: results, and 16 rows of weights.
 package func productScratch(columns: Int) -> Int { rowsPerTile * 16 + (columns + 31) / 32 * 32 * 16 }
 
@@ -103,7 +106,7 @@ package func multiply(
     let groups = (matrix.rows + 15) / 16
     // Small enough to share out evenly, large enough that taking an item costs nothing.
     let groupsPerItem = min(8, max(1, groups / (pool.threads * 8)))
-    let isFused = matrix.isQuantizedGroups && activations.precision == .f32 && activations.rows <= 4
+    let isFused = matrix.isQuantizedGroups && activations.precision == .f32 && activations.rows <= fusedRows
     pool.run((groups + groupsPerItem - 1) / groupsPerItem) { thread, item in
         let results = scratch + thread * scratchStride
         let range = item * groupsPerItem..<min((item + 1) * groupsPerItem, groups)
@@ -128,7 +131,7 @@ private func multiplyTiled(
     }
 }
 
-/// Several groups of quantised weights for up to four rows of floats.
+/// Several groups of quantised weights for up to `fusedRows` rows of floats.
 private func multiplyFused(
     _ activations: Activations, _ matrix: WeightMatrix, _ groups: Range<Int>, _ bias: UnsafePointer<Float>?,
     _ y: UnsafeMutablePointer<Float>, _ results: UnsafeMutablePointer<Float>

@@ -1,18 +1,25 @@
 import CSIMD
 
-// The products of `floatProduct` for up to four rows, without the way through memory: every vector of 16 expanded
+// The products of `floatProduct` for up to eight rows, without the way through memory: every vector of 16 expanded
 // weights is multiplied at once with all rows. The operations of an output are the same, in the same order, and so are
-// the bits. (With eight rows the sums no longer stay in registers, and the way through memory is faster.)
+// the bits.
+//
+// The number of rows and the format must be constants where they are looked at, or the sums leave the registers. The
+// optimiser gives up inlining in functions of this size, so the pieces are transparent: inlined before it begins.
 //
 // A sum is one chain of dependent additions. For a single row several groups are worked on side by side, so that the
 // processor has other chains to go on with.
 
-/// Four sums of 16 outputs, one for each row.
+/// Eight sums of 16 outputs, one for each row.
 private struct Sums {
     var a = simd_zero()
     var b = simd_zero()
     var c = simd_zero()
     var d = simd_zero()
+    var e = simd_zero()
+    var f = simd_zero()
+    var g = simd_zero()
+    var h = simd_zero()
 }
 
 /// Rows of arranged activations; see `arrangeRow`.
@@ -27,16 +34,20 @@ private struct Rows {
     }
 }
 
-@inline(__always)
+@_transparent
 private func add(_ weights: simd_floats, _ x: UnsafePointer<Float>, _ rows: Int, _ sums: inout Sums) {
     sums.a = simd_fma_scalar(weights, x[0], sums.a)
     if rows > 1 { sums.b = simd_fma_scalar(weights, x[8], sums.b) }
     if rows > 2 { sums.c = simd_fma_scalar(weights, x[16], sums.c) }
     if rows > 3 { sums.d = simd_fma_scalar(weights, x[24], sums.d) }
+    if rows > 4 { sums.e = simd_fma_scalar(weights, x[32], sums.e) }
+    if rows > 5 { sums.f = simd_fma_scalar(weights, x[40], sums.f) }
+    if rows > 6 { sums.g = simd_fma_scalar(weights, x[48], sums.g) }
+    if rows > 7 { sums.h = simd_fma_scalar(weights, x[56], sums.h) }
 }
 
 /// Four k of (byte - offset)·scale.
-@inline(__always)
+@_transparent
 private func add(
     _ step: simd_bytes, _ zero: simd_floats, _ scale: simd_floats, _ x: UnsafePointer<Float>, _ rows: Int,
     _ sums: inout Sums
@@ -48,7 +59,7 @@ private func add(
 }
 
 /// Four k of byte·scale - minimum.
-@inline(__always)
+@_transparent
 private func add(
     _ step: simd_bytes, scale: simd_floats, minimum: simd_floats, _ x: UnsafePointer<Float>, _ rows: Int,
     _ sums: inout Sums
@@ -61,7 +72,7 @@ private func add(
 
 // MARK: Cells
 
-@inline(__always)
+@_transparent
 private func cellQ8_0(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows: Int, _ sums: inout Sums) {
     let p = group + block &* 544
     prefetch(p, lines: 9)
@@ -73,7 +84,7 @@ private func cellQ8_0(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows
     }
 }
 
-@inline(__always)
+@_transparent
 private func cellQ4_0(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows: Int, _ sums: inout Sums) {
     let p = group + block &* 288
     prefetch(p, lines: 5)
@@ -91,7 +102,7 @@ private func cellQ4_0(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows
     }
 }
 
-@inline(__always)
+@_transparent
 private func cellQ4K(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows: Int, _ sums: inout Sums) {
     let base = group + (block &>> 3) &* 2368
     let p = base + (64 &+ (block & 7) &* 288)
@@ -111,7 +122,7 @@ private func cellQ4K(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows:
     }
 }
 
-@inline(__always)
+@_transparent
 private func cellQ5K(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows: Int, _ sums: inout Sums) {
     let base = group + (block &>> 3) &* 2880
     let p = base + (64 &+ (block & 7) &* 352)
@@ -134,7 +145,7 @@ private func cellQ5K(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows:
     }
 }
 
-@inline(__always)
+@_transparent
 private func cellQ6K(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows: Int, _ sums: inout Sums) {
     let base = group + (block &>> 3) &* 3360
     let p = base + (32 &+ (block & 7) &* 416)
@@ -157,7 +168,7 @@ private func cellQ6K(_ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows:
     }
 }
 
-@inline(__always)
+@_transparent
 private func cell(
     _ format: Int, _ group: UnsafeRawPointer, _ block: Int, _ x: Rows, _ rows: Int, _ sums: inout Sums
 ) {
@@ -173,7 +184,7 @@ private func cell(
 // MARK: Rows and groups
 
 /// One row, up to four groups.
-@inline(__always)
+@_transparent
 private func oneRow(
     _ format: Int, _ weights: UnsafeRawPointer, _ groupBytes: Int, _ groups: Int, _ blocks: Int, _ x: Rows,
     _ results: UnsafeMutablePointer<Float>
@@ -193,8 +204,8 @@ private func oneRow(
     if groups > 3 { simd_store(results + 48, s3.a) }
 }
 
-/// Two to four rows of one group.
-@inline(__always)
+/// Two to eight rows of one group.
+@_transparent
 private func severalRows(
     _ format: Int, _ weights: UnsafeRawPointer, _ blocks: Int, _ x: Rows, _ rows: Int,
     _ results: UnsafeMutablePointer<Float>
@@ -209,9 +220,13 @@ private func severalRows(
     simd_store(results + 16, sums.b)
     if rows > 2 { simd_store(results + 32, sums.c) }
     if rows > 3 { simd_store(results + 48, sums.d) }
+    if rows > 4 { simd_store(results + 64, sums.e) }
+    if rows > 5 { simd_store(results + 80, sums.f) }
+    if rows > 6 { simd_store(results + 96, sums.g) }
+    if rows > 7 { simd_store(results + 112, sums.h) }
 }
 
-@inline(__always)
+@_transparent
 private func product(
     _ format: Int, _ weights: UnsafeRawPointer, _ groupBytes: Int, _ groups: Int, _ blocks: Int, _ x: Rows,
     _ rows: Int, _ results: UnsafeMutablePointer<Float>
@@ -226,13 +241,17 @@ private func product(
         switch rows {
         case 2: severalRows(format, from, blocks, x, 2, to)
         case 3: severalRows(format, from, blocks, x, 3, to)
-        default: severalRows(format, from, blocks, x, 4, to)
+        case 4: severalRows(format, from, blocks, x, 4, to)
+        case 5: severalRows(format, from, blocks, x, 5, to)
+        case 6: severalRows(format, from, blocks, x, 6, to)
+        case 7: severalRows(format, from, blocks, x, 7, to)
+        default: severalRows(format, from, blocks, x, 8, to)
         }
         group &+= 1
     }
 }
 
-/// results [groups, rows, 16] = 1 to 4 arranged rows (see `arrangeRow`; `rows` are all there are) · 1 to 4 groups of 16
+/// results [groups, rows, 16] = 1 to 8 arranged rows (see `arrangeRow`; `rows` are all there are) · 1 to 4 groups of 16
 /// outputs, `groupBytes` apart. `format` as for `quantizedProduct`; `blocks`: columns / 32.
 package func fusedProduct(
     format: Int, weights: UnsafeRawPointer, groupBytes: Int, groups: Int, blocks: Int, values: UnsafePointer<Float>,
