@@ -124,14 +124,6 @@ package final class Tokenizer: Sendable {
             }
         }
     }
-
-    /// The words that the pre-tokenizer makes of a text without added tokens, as the model sees them: normalized,
-    /// and in the symbols of the byte alphabet for a byte-level model.
-    package func preTokenize(_ text: String) throws -> [String] {
-        var passage = Passage()
-        passage.append(text, open: false)
-        return preTokenizer.split(Formats.text(ofScalars: try normalizer.apply(to: passage).scalars))
-    }
 }
 
 /// The tokens with a role.
