@@ -38,7 +38,7 @@ typedef struct { __m256i_u a, b; } simd_sums;
 typedef int8_t simd_activation;
 
 SIMD_INLINE simd_weights simd_prepare(simd_bytes v) { return v; }
-SIMD_INLINE simd_sums simd_start(int32_t value) {
+SIMD_INLINE simd_sums simd_same(int32_t value) {
     simd_sums r = { _mm256_set1_epi32(value), _mm256_set1_epi32(value) };
     return r;
 }
@@ -69,7 +69,7 @@ SIMD_INLINE simd_weights simd_prepare(simd_bytes v) {
                        _mm256_cvtepu8_epi16(_mm256_extracti128_si256(v.b, 1)) };
     return r;
 }
-SIMD_INLINE simd_sums simd_start(int32_t value) {
+SIMD_INLINE simd_sums simd_same(int32_t value) {
     /* In the first of the two partial sums. */
     const __m256i v = _mm256_set1_epi64x((long long)(uint32_t)value);
     simd_sums r = { v, v, v, v };
@@ -95,6 +95,12 @@ SIMD_INLINE simd_floats simd_finish(simd_sums s) {
 }
 
 #endif
+
+SIMD_INLINE simd_sums simd_none(void) { return simd_same(0); }
+SIMD_INLINE simd_sums simd_start(const int32_t *value, int shift) { return simd_same(*value >> shift); }
+SIMD_INLINE simd_sums simd_start_rest(const int32_t *value, const int32_t *part, int shift) {
+    return simd_same((*value - *part) >> shift);
+}
 
 SIMD_INLINE simd_floats simd_zero(void) {
     simd_floats r = { _mm256_setzero_ps(), _mm256_setzero_ps() };

@@ -19,7 +19,15 @@ SIMD_INLINE simd_bytes simd_upper_bits(simd_bytes v, int shift, int width) {
 SIMD_INLINE simd_bytes simd_or(simd_bytes a, simd_bytes b) { return _mm512_or_si512(a, b); }
 SIMD_INLINE simd_weights simd_prepare(simd_bytes v) { return v; }
 
-SIMD_INLINE simd_sums simd_start(int32_t value) { return _mm512_set1_epi32(value); }
+SIMD_INLINE simd_sums simd_none(void) { return _mm512_setzero_si512(); }
+/* *value >> shift for every output. */
+SIMD_INLINE simd_sums simd_start(const int32_t *value, int shift) {
+    return _mm512_srai_epi32(_mm512_set1_epi32(*value), (unsigned)shift);
+}
+/* (*value - *part) >> shift */
+SIMD_INLINE simd_sums simd_start_rest(const int32_t *value, const int32_t *part, int shift) {
+    return _mm512_srai_epi32(_mm512_sub_epi32(_mm512_set1_epi32(*value), _mm512_set1_epi32(*part)), (unsigned)shift);
+}
 /* Adds, per output, the products of four weights with four activations. */
 SIMD_INLINE simd_sums simd_dot(simd_sums sums, simd_weights w, const simd_activation *x) {
     int32_t four;

@@ -21,7 +21,8 @@
 
 #define SIMD_INLINE static inline __attribute__((always_inline, unused))
 
-SIMD_INLINE void simd_prefetch(const void *address) { _mm_prefetch((const char *)address, _MM_HINT_T0); }
+/* Into the second-level cache: the first is for activations. */
+SIMD_INLINE void simd_prefetch(const void *address) { _mm_prefetch((const char *)address, _MM_HINT_T1); }
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 #include "avx512.h"

@@ -30,8 +30,13 @@ SIMD_INLINE simd_weights simd_prepare(simd_bytes v) {
     SIMD_EACH(simd_weights, 8,
               i % 2 == 0 ? _mm_unpacklo_epi8(v.v[i / 2], zero) : _mm_unpackhi_epi8(v.v[i / 2], zero));
 }
-SIMD_INLINE simd_sums simd_start(int32_t value) {
+SIMD_INLINE simd_sums simd_same(int32_t value) {
     SIMD_EACH(simd_sums, 8, _mm_set1_epi64x((long long)(uint32_t)value));
+}
+SIMD_INLINE simd_sums simd_none(void) { return simd_same(0); }
+SIMD_INLINE simd_sums simd_start(const int32_t *value, int shift) { return simd_same(*value >> shift); }
+SIMD_INLINE simd_sums simd_start_rest(const int32_t *value, const int32_t *part, int shift) {
+    return simd_same((*value - *part) >> shift);
 }
 SIMD_INLINE simd_sums simd_dot(simd_sums s, simd_weights w, const simd_activation *x) {
     long long four;

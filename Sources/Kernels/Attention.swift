@@ -21,6 +21,16 @@ package struct KVLayer: @unchecked Sendable {
         self.headBytes = headBytes
         self.tokenBytes = tokenBytes
     }
+
+    /// Stores the key and the value of one token and head, [headDimension] each.
+    package func store(
+        keys newKeys: UnsafePointer<Float>, values newValues: UnsafePointer<Float>, kvHead: Int, headDimension: Int,
+        slot: Int
+    ) {
+        let to = slot * tokenBytes + kvHead * headBytes
+        storeKV(newKeys, count: headDimension, as: format, at: keys + to)
+        storeKV(newValues, count: headDimension, as: format, at: values + to)
+    }
 }
 
 package struct AttentionShape: Sendable {

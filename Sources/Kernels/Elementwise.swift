@@ -72,3 +72,36 @@ package func allFinite(_ values: UnsafePointer<Float>, count: Int) -> Bool {
     }
     return total == 0
 }
+
+// MARK: Sums of one row
+
+@inline(__always)
+func load16(_ pointer: UnsafePointer<Float>) -> SIMD16<Float> {
+    UnsafeRawPointer(pointer).loadUnaligned(as: SIMD16<Float>.self)
+}
+
+/// The sum of the lanes, always as the same tree.
+@inline(__always)
+func laneSum(_ v: SIMD16<Float>) -> Float {
+    let eight = v.lowHalf + v.highHalf
+    let four = eight.lowHalf + eight.highHalf
+    let two = four.lowHalf + four.highHalf
+    return two.x + two.y
+}
+
+/// Σ a·b: 16 lanes over the whole multiples of 16, the lanes as a tree, then the rest in order.
+@inline(__always)
+func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Float {
+    var sums = SIMD16<Float>()
+    var index = 0
+    while index + 16 <= count {
+        sums += load16(a + index) * load16(b + index)
+        index += 16
+    }
+    var total = laneSum(sums)
+    while index < count {
+        total += a[index] * b[index]
+        index += 1
+    }
+    return total
+}

@@ -44,47 +44,42 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
         }
     }
 
-    func quantizeRow(
-        _ x: UnsafePointer<Float>, row: Int, rows: Int, columns: Int, values: UnsafeMutableRawPointer,
-        scales: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Int32>
+    func quantizeBlock(
+        _ x: UnsafePointer<Float>, values: UnsafeMutableRawPointer, facts: UnsafeMutableRawPointer
     ) {
         switch self {
         case .portable:
-            KernelsPortable.quantizeRow(
-                x, row: row, rows: rows, columns: columns, values: values, scales: scales, sums: sums)
+            KernelsPortable.quantizeBlock(x, values: values, facts: facts)
         case .avx2:
-            KernelsAVX2.quantizeRow(
-                x, row: row, rows: rows, columns: columns, values: values, scales: scales, sums: sums)
+            KernelsAVX2.quantizeBlock(x, values: values, facts: facts)
         case .avxVNNI:
-            KernelsAVXVNNI.quantizeRow(
-                x, row: row, rows: rows, columns: columns, values: values, scales: scales, sums: sums)
+            KernelsAVXVNNI.quantizeBlock(x, values: values, facts: facts)
         case .avx512VNNI:
-            KernelsAVX512.quantizeRow(
-                x, row: row, rows: rows, columns: columns, values: values, scales: scales, sums: sums)
+            KernelsAVX512.quantizeBlock(x, values: values, facts: facts)
         }
     }
 
     func quantizedProduct(
-        format: Int, weights: UnsafeRawPointer, blocks: Int, values: UnsafeRawPointer, scales: UnsafePointer<Float>,
-        sums: UnsafePointer<Int32>, stride: Int, first: Int, rows: Int, results: UnsafeMutablePointer<Float>
+        format: Int, weights: UnsafeRawPointer, blocks: Int, values: UnsafeRawPointer, facts: UnsafeRawPointer,
+        stride: Int, first: Int, rows: Int, results: UnsafeMutablePointer<Float>
     ) {
         switch self {
         case .portable:
             KernelsPortable.quantizedProduct(
-                format: format, weights: weights, blocks: blocks, values: values, scales: scales, sums: sums,
-                stride: stride, first: first, rows: rows, results: results)
+                format: format, weights: weights, blocks: blocks, values: values, facts: facts, stride: stride,
+                first: first, rows: rows, results: results)
         case .avx2:
             KernelsAVX2.quantizedProduct(
-                format: format, weights: weights, blocks: blocks, values: values, scales: scales, sums: sums,
-                stride: stride, first: first, rows: rows, results: results)
+                format: format, weights: weights, blocks: blocks, values: values, facts: facts, stride: stride,
+                first: first, rows: rows, results: results)
         case .avxVNNI:
             KernelsAVXVNNI.quantizedProduct(
-                format: format, weights: weights, blocks: blocks, values: values, scales: scales, sums: sums,
-                stride: stride, first: first, rows: rows, results: results)
+                format: format, weights: weights, blocks: blocks, values: values, facts: facts, stride: stride,
+                first: first, rows: rows, results: results)
         case .avx512VNNI:
             KernelsAVX512.quantizedProduct(
-                format: format, weights: weights, blocks: blocks, values: values, scales: scales, sums: sums,
-                stride: stride, first: first, rows: rows, results: results)
+                format: format, weights: weights, blocks: blocks, values: values, facts: facts, stride: stride,
+                first: first, rows: rows, results: results)
         }
     }
 

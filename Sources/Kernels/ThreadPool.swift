@@ -1,24 +1,36 @@
+import CSystem
 package import Glibc
 import Synchronization
 
-/// A fixed team of threads that share the items of one loop at a time. The caller is one of the team, so a
-/// pool of one thread starts none. Idle threads spin briefly, then sleep.
+/// Work that all threads of a pool do together: each calls `work` once, with what it needs to share loops.
+package protocol TeamWork: AnyObject {
+    func work(_ member: TeamMember)
+}
+
+/// A fixed team of threads. The caller is one of the team, so a pool of one thread starts none. Threads that wait spin
+/// briefly, then sleep.
+///
+/// A pass of a model is one piece of work: its threads run the same code side by side and meet at the end of every
+/// loop, so that nothing is allocated or locked between two loops.
 package final class ThreadPool: @unchecked Sendable {
     package let threads: Int
     private let team: Team
+    private let caller: TeamMember
     private var handles: [pthread_t] = []
 
     /// `threads` is at least 1; fewer are used when the system refuses to start as many.
     package init(threads: Int) {
-        team = Team()
+        let team = Team(most: max(threads, 1))
         var started: [pthread_t] = []
         for index in 1..<max(threads, 1) {
-            guard let handle = startThread({ [team] in team.work(thread: index) }) else { break }
+            guard let handle = startThread({ team.serve(TeamMember(team, thread: index)) }) else { break }
             started.append(handle)
         }
+        self.team = team
         handles = started
         self.threads = started.count + 1
-        team.workers = started.count
+        caller = TeamMember(team, thread: 0)
+        team.begin(threads: self.threads)
     }
 
     deinit {
@@ -26,86 +38,182 @@ package final class ThreadPool: @unchecked Sendable {
         for handle in handles { pthread_join(handle, nil) }
     }
 
+    /// Lets every thread do `work`, and returns when all have. Not re-entrant; one caller at a time. Allocates nothing.
+    package func run(_ work: any TeamWork) {
+        if threads == 1 {
+            work.work(caller)
+        } else {
+            team.run(work, caller)
+        }
+    }
+
     /// Calls `body(thread, item)` once for each item in 0 ..< count, on any thread of the team, and returns when all
-    /// are done. Items must not depend on each other. Not re-entrant; one caller at a time.
+    /// are done. Items must not depend on each other.
     package func run(_ count: Int, _ body: (_ thread: Int, _ item: Int) -> Void) {
         if threads == 1 || count <= 1 {
             for item in 0..<count { body(0, item) }
         } else {
-            withoutActuallyEscaping(body) { team.run(count, $0) }
+            withoutActuallyEscaping(body) { run(Loop(count: count, body: $0)) }
         }
+    }
+
+    private final class Loop: TeamWork {
+        let count: Int
+        let body: (Int, Int) -> Void
+
+        init(count: Int, body: @escaping (Int, Int) -> Void) { (self.count, self.body) = (count, body) }
+
+        func work(_ member: TeamMember) { member.forEach(count) { body(member.thread, $0) } }
+    }
+}
+
+/// One thread's place in the team while it works.
+package final class TeamMember {
+    package let thread: Int
+    private let team: Team
+    /// Loops so far; the same for all members, since they run the same code.
+    private var loop: UInt32 = 0
+
+    fileprivate init(_ team: Team, thread: Int) {
+        self.team = team
+        self.thread = thread
+    }
+
+    /// Calls `body` once for each item in 0 ..< count, on any member, and returns when all are done. Every member must
+    /// call this with the same count. Items must not depend on each other; what was written before is visible to all.
+    ///
+    /// Each member has a contiguous share, for the sake of memory that is read in order, and then helps the others.
+    package func forEach(_ count: Int, _ body: (_ item: Int) -> Void) {
+        let threads = team.threads
+        if threads == 1 {
+            for item in 0..<count { body(item) }
+            return
+        }
+        loop &+= 1
+        for offset in 0..<threads {
+            let owner = (thread + offset) % threads
+            let start = count * owner / threads
+            let share = count * (owner + 1) / threads - start
+            while let item = team.take(from: owner, of: share, loop) { body(start + item) }
+        }
+        team.meet()
     }
 }
 
 /// What the threads share; apart from the pool, so that a running thread does not keep the pool alive.
 private final class Team: @unchecked Sendable {
-    var workers = 0
-    private var job: ((Int, Int) -> Void)?
-    private var count = 0
-    private let generation = Atomic<UInt64>(0)
-    private let next = Atomic<Int>(0)
-    private let active = Atomic<Int>(0)
+    private(set) var threads = 1
+    private var spins = 0
+    private var work: (any TeamWork)?
+    /// Counts pieces of work, and wakes those who wait for one.
+    private let started = Gate()
+    /// Counts meetings, and wakes those who wait for the others.
+    private let met = Gate()
+    private let arrived = Atomic<Int>(0)
     private let stopping = Atomic<Bool>(false)
-    private let lock = Lock()
+    /// Per thread, the loop that it last took part in and how many items of its share are taken: a cache line each.
+    private let taken: UnsafeMutablePointer<Atomic<UInt64>>
+    private let most: Int
+    private static let stride = 16
 
-    private static let spins = 2000
-
-    func run(_ count: Int, _ body: @escaping (Int, Int) -> Void) {
-        job = body
-        self.count = count
-        next.store(0, ordering: .relaxed)
-        active.store(workers, ordering: .relaxed)
-        lock.withLock {
-            generation.add(1, ordering: .releasing)
-            lock.wake()
-        }
-        takeItems(thread: 0, body)
-        var spins = 0
-        while active.load(ordering: .acquiring) > 0 {
-            spins += 1
-            if spins > Self.spins { sched_yield() }
-        }
-        job = nil
+    init(most: Int) {
+        self.most = most
+        taken = .allocate(capacity: most * Self.stride)
+        for index in 0..<most * Self.stride { (taken + index).initialize(to: Atomic(0)) }
     }
 
-    private func takeItems(thread: Int, _ body: (Int, Int) -> Void) {
+    deinit {
+        taken.deinitialize(count: most * Self.stride)
+        taken.deallocate()
+    }
+
+    /// Before the first work. Where threads outnumber the processors, spinning only keeps others from working.
+    func begin(threads: Int) {
+        self.threads = threads
+        spins = threads > 1 && threads <= availableProcessors() ? 2000 : 0
+    }
+
+    func run(_ work: any TeamWork, _ caller: TeamMember) {
+        self.work = work
+        started.advance()
+        work.work(caller)
+        meet()
+        self.work = nil
+    }
+
+    func serve(_ member: TeamMember) {
+        var seen: UInt32 = 0
         while true {
-            let item = next.add(1, ordering: .relaxed).oldValue
-            guard item < count else { return }
-            body(thread, item)
-        }
-    }
-
-    func work(thread: Int) {
-        var seen: UInt64 = 0
-        while true {
-            guard let current = waitForWork(after: seen) else { return }
-            seen = current
-            if let job { takeItems(thread: thread, job) }
-            active.subtract(1, ordering: .acquiringAndReleasing)
-        }
-    }
-
-    /// The next generation; nil when the team is to end.
-    private func waitForWork(after seen: UInt64) -> UInt64? {
-        for _ in 0..<Self.spins {
-            let current = generation.load(ordering: .acquiring)
-            if current != seen { return current }
-        }
-        return lock.withLock {
-            while generation.load(ordering: .acquiring) == seen {
-                if stopping.load(ordering: .relaxed) { return nil }
-                lock.wait()
-            }
-            return generation.load(ordering: .acquiring)
+            started.wait(while: seen, spins: spins)
+            seen &+= 1
+            if stopping.load(ordering: .acquiring) { return }
+            work?.work(member)
+            meet()
         }
     }
 
     func stop() {
-        lock.withLock {
-            stopping.store(true, ordering: .relaxed)
-            lock.wake()
+        stopping.store(true, ordering: .releasing)
+        started.advance()
+    }
+
+    /// The next item of a share, if there is one left in this loop.
+    func take(from owner: Int, of share: Int, _ loop: UInt32) -> Int? {
+        let word = taken + owner * Self.stride
+        var seen = word.pointee.load(ordering: .relaxed)
+        while true {
+            let next = UInt32(truncatingIfNeeded: seen >> 32) == loop ? Int(seen & 0xFFFF_FFFF) : 0
+            if next >= share { return nil }
+            let (exchanged, current) = word.pointee.weakCompareExchange(
+                expected: seen, desired: UInt64(loop) << 32 | UInt64(next + 1), ordering: .relaxed)
+            if exchanged { return next }
+            seen = current
         }
+    }
+
+    /// Returns when all threads have come here; what each wrote before is then visible to all.
+    func meet() {
+        let meeting = met.current
+        if arrived.add(1, ordering: .acquiringAndReleasing).newValue == threads {
+            arrived.store(0, ordering: .relaxed)
+            met.advance()
+        } else {
+            met.wait(while: meeting, spins: spins)
+        }
+    }
+}
+
+/// A counter that threads wait for: they spin, then sleep.
+private final class Gate: @unchecked Sendable {
+    /// The counter, and how many sleep.
+    private let words: UnsafeMutablePointer<Atomic<UInt32>>
+
+    init() {
+        words = .allocate(capacity: 2)
+        for index in 0..<2 { (words + index).initialize(to: Atomic(0)) }
+    }
+
+    deinit {
+        words.deinitialize(count: 2)
+        words.deallocate()
+    }
+
+    var current: UInt32 { words.pointee.load(ordering: .acquiring) }
+
+    func advance() {
+        // Sequentially consistent here and in `wait`: either the sleeper sees the new value or it is seen itself.
+        words.pointee.add(1, ordering: .sequentiallyConsistent)
+        if words[1].load(ordering: .sequentiallyConsistent) > 0 { system_wake_all(words) }
+    }
+
+    func wait(while seen: UInt32, spins: Int) {
+        for _ in 0..<spins {
+            if current != seen { return }
+            system_pause()
+        }
+        words[1].add(1, ordering: .sequentiallyConsistent)
+        while words.pointee.load(ordering: .sequentiallyConsistent) == seen { system_sleep_while(words, seen) }
+        words[1].subtract(1, ordering: .relaxed)
     }
 }
 
@@ -134,67 +242,4 @@ package func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t? {
         return nil
     }
     return handle
-}
-
-/// How many processors this process may use: its affinity, limited by the quota of its control group.
-package func availableProcessors() -> Int {
-    var count = allowedProcessors() ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    if let quota = controlGroupQuota() { count = min(count, quota) }
-    return min(max(count, 1), 512)
-}
-
-/// The size of the affinity mask, which `sched_getaffinity` would give if Swift could name it.
-private func allowedProcessors() -> Int? {
-    let prefix = "Cpus_allowed:"
-    guard let line = textFile("/proc/self/status").split(separator: "\n").first(where: { $0.hasPrefix(prefix) }) else {
-        return nil
-    }
-    let bits = line.dropFirst(prefix.count).reduce(0) { $0 + ($1.hexDigitValue?.nonzeroBitCount ?? 0) }
-    return bits > 0 ? bits : nil
-}
-
-/// The smallest CPU quota of this process's control group and those above it, rounded up; nil without one.
-private func controlGroupQuota() -> Int? {
-    var quotas: [Int] = []
-    for line in textFile("/proc/self/cgroup").split(separator: "\n") {
-        let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count == 3 else { continue }
-        // "0::/path" is the unified hierarchy; the older one names its controllers.
-        let isUnified = parts[0] == "0" && parts[1].isEmpty
-        guard isUnified || parts[1].split(separator: ",").contains("cpu") else { continue }
-        var path = parts[2].split(separator: "/")
-        while true {
-            let group = path.map { "/" + $0 }.joined()
-            if let quota = isUnified ? unifiedQuota(group) : olderQuota(group) { quotas.append(quota) }
-            guard path.popLast() != nil else { break }
-        }
-    }
-    return quotas.min()
-}
-
-private func unifiedQuota(_ group: String) -> Int? {
-    let parts = textFile("/sys/fs/cgroup\(group)/cpu.max").split(whereSeparator: \.isWhitespace)
-    return parts.count == 2 ? wholeProcessors(Double(parts[0]), Double(parts[1])) : nil
-}
-
-private func olderQuota(_ group: String) -> Int? {
-    func number(_ name: String) -> Double? {
-        Double(textFile("/sys/fs/cgroup/cpu\(group)/\(name)").filter { !$0.isWhitespace })
-    }
-    return wholeProcessors(number("cpu.cfs_quota_us"), number("cpu.cfs_period_us"))
-}
-
-private func wholeProcessors(_ quota: Double?, _ period: Double?) -> Int? {
-    guard let quota, let period, quota > 0, period > 0 else { return nil }
-    return Int(exactly: (quota / period).rounded(.up))
-}
-
-/// Up to 8 KiB of a text file such as those of /proc; empty where it cannot be read.
-package func textFile(_ path: String) -> String {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return "" }
-    defer { close(descriptor) }
-    var buffer = [UInt8](repeating: 0, count: 8192)
-    let count = read(descriptor, &buffer, buffer.count)
-    return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : ""
 }

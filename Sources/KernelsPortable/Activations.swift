@@ -6,27 +6,21 @@ import CSIMD
 /// Bytes of one quantised activation on this instruction set.
 package func activationBytes() -> Int { MemoryLayout<simd_activation>.size }
 
-/// Quantises one row to signed bytes per block of 32: d = max|x| / 127, q = round(x / d). Rows are `rows` in all.
-/// values: [columns / 32, rows, 32]; scales: [columns / 32, rows]; sums: [columns / 32, rows, 2], of 16 each.
-/// A value that is not finite makes the scale NaN.
-package func quantizeRow(
-    _ x: UnsafePointer<Float>, row: Int, rows: Int, columns: Int, values: UnsafeMutableRawPointer,
-    scales: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Int32>
-) {
-    let out = values.assumingMemoryBound(to: simd_activation.self)
-    var block = 0
-    while block &* 32 < columns {
-        let at = block &* rows &+ row
-        quantizeBlock(x + block &* 32, out + at &* 32, scales + at, sums + at &* 2)
-        block &+= 1
-    }
+/// What a product needs to know of 32 quantised activations beside their values. 16 bytes.
+struct BlockFacts {
+    /// d = max|x| / 127; NaN when a value is not finite.
+    var scale: Float
+    /// -128·Σq: what q + 128 in the place of a weight adds too much.
+    var start: Int32
+    /// The part of `start` that the first 16 make.
+    var firstStart: Int32
+    /// -d·Σq: what a minimum adds.
+    var sum: Float
 }
 
-@inline(__always)
-private func quantizeBlock(
-    _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<simd_activation>, _ scale: UnsafeMutablePointer<Float>,
-    _ sums: UnsafeMutablePointer<Int32>
-) {
+/// Quantises 32 floats to signed bytes, q = round(x / d), and writes the `BlockFacts`.
+package func quantizeBlock(_ x: UnsafePointer<Float>, values: UnsafeMutableRawPointer, facts: UnsafeMutableRawPointer) {
+    let out = values.assumingMemoryBound(to: simd_activation.self)
     var largest: Float = 0
     var defect: Float = 0  // 0 for finite values, NaN otherwise
     var k = 0
@@ -39,37 +33,28 @@ private func quantizeBlock(
     // A block so small that its inverse overflows is zero for all that follows.
     let isUsable = largest > 1e-30
     let inverse: Float = isUsable ? 127 / largest : 0
-    scale.pointee = (isUsable ? largest / 127 : 0) + defect
-    var half = 0
-    while half < 2 {
-        var sum: Int32 = 0
-        var i = 0
-        while i < 16 {
-            // Adding 1.5·2^23 rounds to the nearest integer, which then stands in the low bits; nothing here can trap.
-            let bits = (x[half &* 16 &+ i] * inverse + 12_582_912).bitPattern
-            let quant = Int32(truncatingIfNeeded: Int8(truncatingIfNeeded: bits))
-            out[half &* 16 &+ i] = simd_activation(truncatingIfNeeded: quant)
-            sum &+= quant
-            i &+= 1
-        }
-        sums[half] = sum
-        half &+= 1
-    }
+    let scale = (isUsable ? largest / 127 : 0) + defect
+    let first = quantizeHalf(x, inverse, out)
+    let second = quantizeHalf(x + 16, inverse, out + 16)
+    facts.assumingMemoryBound(to: BlockFacts.self).pointee = BlockFacts(
+        scale: scale, start: -128 &* (first &+ second), firstStart: -128 &* first,
+        sum: -(scale * Float(first &+ second)))
 }
 
-/// Lays one row of floats out for `denseProduct`: [columns / 8, rows, 8], columns rounded up with zeros.
-package func arrangeRow(
-    _ x: UnsafePointer<Float>, row: Int, rows: Int, columns: Int, values: UnsafeMutablePointer<Float>
-) {
-    var chunk = 0
-    while chunk &* 8 < columns {
-        let out = values + (chunk &* rows &+ row) &* 8
-        var k = 0
-        while k < 8 {
-            let column = chunk &* 8 &+ k
-            out[k] = column < columns ? x[column] : 0
-            k &+= 1
-        }
-        chunk &+= 1
+/// Writes 16 and returns their sum.
+@inline(__always)
+private func quantizeHalf(
+    _ x: UnsafePointer<Float>, _ inverse: Float, _ out: UnsafeMutablePointer<simd_activation>
+) -> Int32 {
+    var sum: Int32 = 0
+    var i = 0
+    while i < 16 {
+        // Adding 1.5·2^23 rounds to the nearest integer, which then stands in the low bits; nothing here can trap.
+        let bits = (x[i] * inverse + 12_582_912).bitPattern
+        let quant = Int32(truncatingIfNeeded: Int8(truncatingIfNeeded: bits))
+        out[i] = simd_activation(truncatingIfNeeded: quant)
+        sum &+= quant
+        i &+= 1
     }
+    return sum
 }

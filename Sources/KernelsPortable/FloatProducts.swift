@@ -96,7 +96,7 @@ private func expandQ6K(_ base: UnsafeRawPointer, _ p: UnsafeRawPointer, _ out: U
     expand(simd_or(simd_high_nibbles(d), simd_upper_bits(h, 6, 2)), offset: 32, high, out + 448)
 }
 
-/// results [rows, 16] += rows `first` ..< `first` + `rows` of the `stride` arranged ones (see `arrangeRow`) · one group of
+/// results [rows, 16] += rows `first` ..< `first` + `rows` of the `stride` arranged ones (see `Activations`) · one group of
 /// 16 outputs. `format` as for `quantizedProduct`; `blocks`: columns / 32; `cell`: 512 floats of scratch.
 package func floatProduct(
     format: Int, weights: UnsafeRawPointer, blocks: Int, values: UnsafePointer<Float>, stride: Int, first: Int,

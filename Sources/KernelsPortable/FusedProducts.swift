@@ -22,7 +22,7 @@ private struct Sums {
     var h = simd_zero()
 }
 
-/// Rows of arranged activations; see `arrangeRow`.
+/// Rows of arranged activations; see `Activations`.
 private struct Rows {
     let values: UnsafePointer<Float>
     let count: Int
@@ -251,7 +251,7 @@ private func product(
     }
 }
 
-/// results [groups, rows, 16] = 1 to 8 arranged rows (see `arrangeRow`; `rows` are all there are) · 1 to 4 groups of 16
+/// results [groups, rows, 16] = 1 to 8 arranged rows (see `Activations`; `rows` are all there are) · 1 to 4 groups of 16
 /// outputs, `groupBytes` apart. `format` as for `quantizedProduct`; `blocks`: columns / 32.
 package func fusedProduct(
     format: Int, weights: UnsafeRawPointer, groupBytes: Int, groups: Int, blocks: Int, values: UnsafePointer<Float>,

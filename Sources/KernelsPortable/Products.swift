@@ -14,11 +14,10 @@ private struct Cell {
     let w0, w1, w2, w3, w4, w5, w6, w7: simd_weights
 }
 
-/// A tile of quantised rows; see `quantizeRow` for the layouts.
+/// A tile of quantised rows; see `quantizedProduct` for the layouts.
 private struct Tile {
     let x: UnsafePointer<simd_activation>
-    let scales: UnsafePointer<Float>
-    let sums: UnsafePointer<Int32>
+    let facts: UnsafePointer<BlockFacts>
     /// Rows of the whole batch, and the first and number of this tile's.
     let stride: Int
     let first: Int
@@ -27,10 +26,7 @@ private struct Tile {
     let results: UnsafeMutablePointer<Float>
 
     @inline(__always)
-    func place(_ block: Int, _ row: Int) -> Int { block &* stride &+ first &+ row }
-
-    @inline(__always)
-    func sum(_ at: Int) -> Int32 { sums[2 &* at] &+ sums[2 &* at &+ 1] }
+    func place(_ block: Int) -> Int { block &* stride &+ first }
 }
 
 @inline(__always)
@@ -43,8 +39,8 @@ func prefetch(_ p: UnsafeRawPointer, lines: Int) {
 }
 
 @inline(__always)
-private func dot(_ c: Cell, _ x: UnsafePointer<simd_activation>, start: Int32) -> simd_floats {
-    var sums = simd_start(start)
+private func dot(_ c: Cell, _ x: UnsafePointer<simd_activation>, from start: simd_sums) -> simd_floats {
+    var sums = start
     sums = simd_dot(sums, c.w0, x)
     sums = simd_dot(sums, c.w1, x + 4)
     sums = simd_dot(sums, c.w2, x + 8)
@@ -110,57 +106,67 @@ private func sixBitsCell(_ p: UnsafeRawPointer, bits: UnsafeRawPointer) -> Cell 
         w7: simd_prepare(simd_or(simd_high_nibbles(d), simd_upper_bits(h, 6, 2))))
 }
 
-/// results[row] += Σ over the cell of (weight - offset)·x, scaled.
+/// results[row] += Σ over the cell of (weight - 128 / 2^shift)·x, scaled.
 @inline(__always)
-private func addCell(_ cell: Cell, _ scale: simd_floats, offset: Int32, _ tile: Tile, block: Int) {
-    var row = 0
-    while row < tile.rows {
-        let at = tile.place(block, row)
-        let sums = dot(cell, tile.x + at &* 32, start: 0 &- offset &* tile.sum(at))
-        let result = tile.results + row &* 16
-        simd_store(result, simd_fma(sums, simd_scale(scale, tile.scales[at]), simd_load(result)))
-        row &+= 1
+private func addCell(_ cell: Cell, _ scale: simd_floats, shift: Int32, _ tile: Tile, block: Int) {
+    var x = tile.x + tile.place(block) &* 32
+    var facts = tile.facts + tile.place(block)
+    var result = tile.results
+    let end = result + tile.rows &* 16
+    while result < end {
+        let start = UnsafeRawPointer(facts).assumingMemoryBound(to: Int32.self) + 1
+        let sums = dot(cell, x, from: simd_start(start, shift))
+        simd_store(result, simd_fma(sums, simd_scale(scale, facts.pointee.scale), simd_load(result)))
+        x += 32
+        facts += 1
+        result += 16
     }
 }
 
 /// results[row] += Σ over the cell of (scale·weight - minimum)·x.
 @inline(__always)
 private func addCell(_ cell: Cell, _ scale: simd_floats, minimum: simd_floats, _ tile: Tile, block: Int) {
-    var row = 0
-    while row < tile.rows {
-        let at = tile.place(block, row)
-        let sums = dot(cell, tile.x + at &* 32, start: 0)
-        let result = tile.results + row &* 16
-        let lowered = simd_fma_scalar(minimum, -(tile.scales[at] * Float(tile.sum(at))), simd_load(result))
-        simd_store(result, simd_fma(sums, simd_scale(scale, tile.scales[at]), lowered))
-        row &+= 1
+    var x = tile.x + tile.place(block) &* 32
+    var facts = tile.facts + tile.place(block)
+    var result = tile.results
+    let end = result + tile.rows &* 16
+    while result < end {
+        let sums = dot(cell, x, from: simd_none())
+        let lowered = simd_fma_scalar(minimum, facts.pointee.sum, simd_load(result))
+        simd_store(result, simd_fma(sums, simd_scale(scale, facts.pointee.scale), lowered))
+        x += 32
+        facts += 1
+        result += 16
     }
 }
 
 /// As the first, with a scale for each half of the cell.
 @inline(__always)
 private func addCell(
-    _ c: Cell, _ low: simd_floats, _ high: simd_floats, offset: Int32, _ tile: Tile, block: Int
+    _ c: Cell, _ low: simd_floats, _ high: simd_floats, shift: Int32, _ tile: Tile, block: Int
 ) {
-    var row = 0
-    while row < tile.rows {
-        let at = tile.place(block, row)
-        let x = tile.x + at &* 32
-        var first = simd_start(0 &- offset &* tile.sums[2 &* at])
+    var x = tile.x + tile.place(block) &* 32
+    var facts = tile.facts + tile.place(block)
+    var result = tile.results
+    let end = result + tile.rows &* 16
+    while result < end {
+        let start = UnsafeRawPointer(facts).assumingMemoryBound(to: Int32.self) + 1
+        var first = simd_start(start + 1, shift)
         first = simd_dot(first, c.w0, x)
         first = simd_dot(first, c.w1, x + 4)
         first = simd_dot(first, c.w2, x + 8)
         first = simd_dot(first, c.w3, x + 12)
-        var second = simd_start(0 &- offset &* tile.sums[2 &* at &+ 1])
+        var second = simd_start_rest(start, start + 1, shift)
         second = simd_dot(second, c.w4, x + 16)
         second = simd_dot(second, c.w5, x + 20)
         second = simd_dot(second, c.w6, x + 24)
         second = simd_dot(second, c.w7, x + 28)
-        let result = tile.results + row &* 16
-        let d = tile.scales[at]
+        let d = facts.pointee.scale
         let sum = simd_fma(simd_finish(first), simd_scale(low, d), simd_load(result))
         simd_store(result, simd_fma(simd_finish(second), simd_scale(high, d), sum))
-        row &+= 1
+        x += 32
+        facts += 1
+        result += 16
     }
 }
 
@@ -172,7 +178,7 @@ private func productQ8_0(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Til
     while block < blocks {
         let p = weights + block &* 544
         prefetch(p, lines: 9)
-        addCell(bytesCell(p + 32), simd_load_halves(p), offset: 128, tile, block: block)
+        addCell(bytesCell(p + 32), simd_load_halves(p), shift: 0, tile, block: block)
         block &+= 1
     }
 }
@@ -183,7 +189,7 @@ private func productQ4_0(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Til
     while block < blocks {
         let p = weights + block &* 288
         prefetch(p, lines: 5)
-        addCell(nibblesCell(p + 32), simd_load_halves(p), offset: 8, tile, block: block)
+        addCell(nibblesCell(p + 32), simd_load_halves(p), shift: 4, tile, block: block)
         block &+= 1
     }
 }
@@ -226,20 +232,21 @@ private func productQ6K(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Tile
         let d = simd_load_halves(base)
         addCell(
             sixBitsCell(p + 32, bits: p + 288), simd_mul(d, simd_load_signed(p)), simd_mul(d, simd_load_signed(p + 16)),
-            offset: 32, tile, block: block)
+            shift: 2, tile, block: block)
         block &+= 1
     }
 }
 
 /// results [rows, 16] += rows `first` ..< `first` + `rows` of the `stride` quantised ones · one group of 16 outputs.
-/// `format`: 0 Q8_0, 1 Q4_0, 2 Q4_K, 3 Q5_K, 4 Q6_K. `blocks`: columns / 32.
+/// `format`: 0 Q8_0, 1 Q4_0, 2 Q4_K, 3 Q5_K, 4 Q6_K. `blocks`: columns / 32. What `quantizeBlock` wrote:
+/// values: [blocks, stride, 32]; facts: [blocks, stride].
 package func quantizedProduct(
-    format: Int, weights: UnsafeRawPointer, blocks: Int, values: UnsafeRawPointer, scales: UnsafePointer<Float>,
-    sums: UnsafePointer<Int32>, stride: Int, first: Int, rows: Int, results: UnsafeMutablePointer<Float>
+    format: Int, weights: UnsafeRawPointer, blocks: Int, values: UnsafeRawPointer, facts: UnsafeRawPointer,
+    stride: Int, first: Int, rows: Int, results: UnsafeMutablePointer<Float>
 ) {
     let tile = Tile(
-        x: values.assumingMemoryBound(to: simd_activation.self), scales: scales, sums: sums, stride: stride,
-        first: first, rows: rows, results: results)
+        x: values.assumingMemoryBound(to: simd_activation.self), facts: facts.assumingMemoryBound(to: BlockFacts.self),
+        stride: stride, first: first, rows: rows, results: results)
     switch format {
     case 0: productQ8_0(weights, blocks, tile)
     case 1: productQ4_0(weights, blocks, tile)

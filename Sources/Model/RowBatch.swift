@@ -1,3 +1,5 @@
+import Kernels
+
 /// The rows of one forward pass: tokens of several sequences, each at its position. Rows of a sequence stand together
 /// and in order of position; a row attends to its sequence's cache up to and including itself.
 package struct RowBatch: Sendable {
@@ -33,5 +35,41 @@ package struct RowBatch: Sendable {
             tableStarts.append(start)
         }
         return first
+    }
+
+    /// The arrays as the threads of a pass read them.
+    struct View {
+        let count: Int
+        let tokens: UnsafePointer<Int32>
+        let positions: UnsafePointer<Int32>
+        let tableStarts: UnsafePointer<Int32>
+        let blockTables: UnsafePointer<Int32>
+
+        /// Maps position / kvBlockTokens to blocks, for the sequence of a row.
+        func table(of row: Int) -> UnsafePointer<Int32> { blockTables + Int(tableStarts[row]) }
+
+        /// Where in the cache a position of a row's sequence is.
+        func slot(of row: Int, position: Int) -> Int {
+            Int(table(of: row)[position / kvBlockTokens]) * kvBlockTokens + position % kvBlockTokens
+        }
+    }
+
+    /// Calls `body` unless the batch is empty.
+    func withView(_ body: (View) -> Void) {
+        tokens.withUnsafeBufferPointer { tokens in
+            positions.withUnsafeBufferPointer { positions in
+                tableStarts.withUnsafeBufferPointer { tableStarts in
+                    blockTables.withUnsafeBufferPointer { blockTables in
+                        guard let tokens = tokens.baseAddress, let positions = positions.baseAddress,
+                            let tableStarts = tableStarts.baseAddress, let blockTables = blockTables.baseAddress
+                        else { return }
+                        body(
+                            View(
+                                count: count, tokens: tokens, positions: positions, tableStarts: tableStarts,
+                                blockTables: blockTables))
+                    }
+                }
+            }
+        }
     }
 }

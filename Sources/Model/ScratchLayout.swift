@@ -3,12 +3,12 @@ import Kernels
 
 /// Where the buffers of a forward pass lie in one allocation, in floats.
 package struct ScratchLayout: Sendable {
-    let stream, normed, query, key, value, attended, projected, gate, up, cosines, sines, attention, weights,
-        logits, activations: Int
-    /// The longest input of a product.
-    let productColumns: Int
-    /// Floats between the expanded weights of two threads.
-    let weightsStride: Int
+    let stream, normed, query, key, value, attended, cosines, sines, attention, products, logits, inputs,
+        gatedInputs: Int
+    /// The longest input of a product that reads the stream or attention.
+    let inputColumns: Int
+    /// Floats between the scratch of two threads for products.
+    let productsStride: Int
     package let byteCount: Int
 
     /// nil when the sizes overflow.
@@ -29,22 +29,20 @@ package struct ScratchLayout: Sendable {
         key = place(rows, shape.kvHeads, size)
         value = place(rows, shape.kvHeads, size)
         attended = place(rows, shape.heads, size)
-        projected = place(rows, width)
-        gate = place(rows, shape.feedForwardLength)
-        up = place(rows, shape.feedForwardLength)
         cosines = place(rows, shape.rotatedDimension / 2)
         sines = place(rows, shape.rotatedDimension / 2)
         let attentionShape = AttentionShape(
             heads: shape.heads, kvHeads: shape.kvHeads, headDimension: size, scale: 1, window: Int.max)
         attention = place(threads, attentionShape.scratch)
-        productColumns = max(width, shape.feedForwardLength, shape.heads * size)
-        weightsStride = productScratch(columns: productColumns)
-        weights = place(threads, weightsStride)
+        productsStride = ProductScratch.floats(columns: max(width, shape.feedForwardLength, shape.heads * size))
+        products = place(threads, productsStride)
         logits = place(logitRows, shape.vocabularySize)
-        guard let bytes = Activations.byteCount(maxRows: max(rows, logitRows), maxColumns: productColumns) else {
-            return nil
-        }
-        activations = place(bytes / 4 + 1)
+        inputColumns = max(width, shape.heads * size)
+        guard let input = ActivationStorage.floats(maxRows: max(rows, logitRows), maxColumns: inputColumns),
+            let gated = ActivationStorage.floats(maxRows: max(rows, logitRows), maxColumns: shape.feedForwardLength)
+        else { return nil }
+        inputs = place(input)
+        gatedInputs = place(gated)
         guard let offset, let total = checkedProduct(offset, 4) else { return nil }
         byteCount = total
     }

@@ -53,7 +53,7 @@ struct TensorLoader {
     private mutating func allocate(_ byteCount: Int, for name: String) throws -> UnsafeMutableRawPointer? {
         weightsBytes += byteCount
         guard allocates else { return nil }
-        guard let storage = Storage(byteCount: byteCount) else {
+        guard let storage = Storage(byteCount: byteCount, readInOrder: true) else {
             throw Failure(.outOfMemoryBudget, "no memory for the \(byteCount) bytes of tensor \(name)")
         }
         storages.append(storage)

@@ -47,24 +47,64 @@ private struct TestMatrix {
         _ precision: Activations.Precision = .q8
     ) throws -> [Float] {
         let count = x.count / columns
-        let size = try #require(Activations.byteCount(maxRows: count, maxColumns: columns))
-        let buffer = try #require(Storage(byteCount: size))
-        let activations = Activations(
-            instructionSet: set, precision: precision, storage: buffer.base, maxRows: count, maxColumns: columns)
+        let size = try #require(ActivationStorage.floats(maxRows: count, maxColumns: columns))
+        let buffer = try #require(Storage(byteCount: size * 4))
+        let storage = ActivationStorage(
+            instructionSet: set, precision: precision, base: buffer.floats, maxRows: count, maxColumns: columns)
+        let input = storage.room(rows: count, columns: columns)
         var y = [Float](repeating: 123.25, count: count * rows + 2)
-        let stride = productScratch(columns: columns)
-        var scratch = [Float](repeating: .nan, count: pool.threads * stride)
+        var scratch = [Float](repeating: .nan, count: pool.threads * ProductScratch.floats(columns: columns))
         x.withUnsafeBufferPointer { x in
             y.withUnsafeMutableBufferPointer { y in
-                guard let from = x.baseAddress, let to = y.baseAddress else { return }
-                activations.load(from, rows: count, columns: columns)
-                multiply(
-                    activations, by: matrix, bias: bias, into: to + 1, pool: pool, scratch: &scratch,
-                    scratchStride: stride)
+                scratch.withUnsafeMutableBufferPointer { scratch in
+                    guard let from = x.baseAddress, let to = y.baseAddress, let memory = scratch.baseAddress else {
+                        return
+                    }
+                    let product = Product(input, matrix, bias: bias, into: to + 1)
+                    pool.run(
+                        ProductWork(input: input, form: input.form(for: matrix), x: from, product: product, scratch: memory))
+                }
             }
         }
         #expect(y.first == 123.25 && y.last == 123.25)
         return Array(y[1..<y.count - 1])
+    }
+
+    /// [rows of x, rows], read back from where the next product would find it.
+    func gated(
+        _ x: [Float], bias: [Float]?, up: WeightMatrix, pool: ThreadPool, _ precision: Activations.Precision
+    ) throws -> [Float] {
+        let count = x.count / columns
+        func room(_ columns: Int, _ precision: Activations.Precision) throws -> (Storage, Activations) {
+            let size = try #require(ActivationStorage.floats(maxRows: count, maxColumns: columns))
+            let buffer = try #require(Storage(byteCount: size * 4))
+            let storage = ActivationStorage(
+                instructionSet: .native, precision: precision, base: buffer.floats, maxRows: count,
+                maxColumns: columns)
+            return (buffer, storage.room(rows: count, columns: columns))
+        }
+        let (inputBuffer, input) = try room(columns, precision)
+        let (outputBuffer, output) = try room(rows, .f32)
+        defer { withExtendedLifetime((inputBuffer, outputBuffer)) {} }
+        var scratch = [Float](repeating: .nan, count: ProductScratch.floats(columns: columns))
+        let form = input.form(for: matrix)
+        for row in 0..<count {
+            input.place(Array(x[row * columns..<(row + 1) * columns]), row: row, forms: form)
+        }
+        try scratch.withUnsafeMutableBufferPointer { memory in
+            let own = ProductScratch(try #require(memory.baseAddress))
+            let biasBuffer = Storage(byteCount: rows * 4)
+            if let bias { biasBuffer?.base.copyMemory(from: bias, byteCount: rows * 4) }
+            let product = GatedProduct(
+                input, gate: matrix, bias: bias == nil ? nil : biasBuffer.map { UnsafePointer($0.floats) }, up: up,
+                bias: nil, into: output, forms: .arranged)
+            for item in 0..<product.items { product.compute(item, own) }
+            withExtendedLifetime(biasBuffer) {}
+        }
+        let chunks = outputBuffer.floats  // [columns / 8, rows, 8]
+        return (0..<count).flatMap { row in
+            (0..<rows).map { chunks[($0 / 8 * count + row) * 8 + $0 % 8] }
+        }
     }
 
     /// The plain sum in doubles of what the kernel multiplies: activations quantised by their definition.
@@ -102,6 +142,28 @@ private struct TestMatrix {
             let inverse = 127 / largest
             return block.map { Double(($0 * inverse).rounded(.toNearestOrEven)) * Double(largest / 127) }
         }
+    }
+}
+
+/// Places the rows and computes the product, as a pass does.
+private final class ProductWork: TeamWork {
+    let input: Activations
+    let form: Activations.Forms
+    let x: UnsafePointer<Float>
+    let product: Product
+    let scratch: UnsafeMutablePointer<Float>
+
+    init(
+        input: Activations, form: Activations.Forms, x: UnsafePointer<Float>, product: Product,
+        scratch: UnsafeMutablePointer<Float>
+    ) {
+        (self.input, self.form, self.x, self.product, self.scratch) = (input, form, x, product, scratch)
+    }
+
+    func work(_ member: TeamMember) {
+        let own = ProductScratch(scratch + member.thread * ProductScratch.floats(columns: input.columns))
+        member.forEach(input.rows) { input.place(x + $0 * input.columns, row: $0, forms: form) }
+        member.forEach(product.items) { product.compute($0, own) }
     }
 }
 
@@ -245,6 +307,26 @@ private struct TestMatrix {
             let x = [Float](repeating: value, count: 64)
             let y = try packed.product(x, bias: nil, pool: ThreadPool(threads: 1), set)
             #expect(y.allSatisfy { abs($0) < 1e-29 })
+        }
+    }
+
+    /// The two products of a feed-forward layer are the ones that stand alone.
+    @Test(arguments: TensorType.allCases, [Activations.Precision.q8, .f32])
+    func gatedProductsAreTheirParts(type: TensorType, precision: Activations.Precision) throws {
+        var random = SplitMix64(seed: UInt64(type.rawValue) + 70)
+        let pool = ThreadPool(threads: 2)
+        let columns = Self.columns(type)[1]
+        for (outputs, rows) in [(32, 1), (96, 5), (64, 9), (32, 70), (40, 3), (17, 40)] {
+            let (gate, up) = (
+                try matrix(type, outputs, columns, &random), try matrix(type, outputs, columns, &random)
+            )
+            let x = random.floats(rows * columns)
+            let bias = random.next() & 1 == 0 ? random.floats(outputs) : nil
+            var expected = try gate.product(x, bias: bias, pool: pool, .native, precision)
+            let other = try up.product(x, bias: nil, pool: pool, .native, precision)
+            swiGLU(&expected, other, count: expected.count)
+            let result = try gate.gated(x, bias: bias, up: up.matrix, pool: pool, precision)
+            #expect(result.map(\.bitPattern) == expected.map(\.bitPattern), "\(rows) rows, \(outputs) outputs")
         }
     }
 }
