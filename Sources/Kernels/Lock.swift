@@ -40,8 +40,10 @@ package final class Lock: @unchecked Sendable {
 }
 
 /// Microseconds on the monotonic clock.
-package func monotonicMicroseconds() -> Int64 {
+package func monotonicMicroseconds() -> Int64 { monotonicNanoseconds() / 1000 }
+
+package func monotonicNanoseconds() -> Int64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
-    return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
 }

@@ -6,7 +6,7 @@ import Kernels
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure parts of the library on this machine.",
-        subcommands: [BenchModelCommand.self, BenchTokenizerCommand.self])
+        subcommands: [BenchModelCommand.self, BenchKernelsCommand.self, BenchTokenizerCommand.self])
 }
 
 /// How long the tokenizer takes for a megabyte of several kinds of text.

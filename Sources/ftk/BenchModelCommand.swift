@@ -28,17 +28,17 @@ struct BenchModelCommand: ParsableCommand {
         let context: Int
         let isPrefill: Bool
         var times: [Double] = []
-        var median: Double { times.sorted()[times.count / 2] }
-        var spread: Double { (times.max() ?? 0) - (times.min() ?? 0) }
+        var median: Double { times.median }
+        var spread: Double { times.spread }
     }
 
     func run() throws {
-        var shapes = try numbers(context, "--context").flatMap { context in
-            try numbers(rows, "--rows").map { Shape(rows: $0, context: context, isPrefill: false) }
+        var shapes = try numbers(context, "--context", 0...1 << 20).flatMap { context in
+            try numbers(rows, "--rows", 1...8192).map { Shape(rows: $0, context: context, isPrefill: false) }
         }
         if prefill > 0 { shapes.append(Shape(rows: prefill, context: 0, isPrefill: true)) }
-        guard repeats > 0, shapes.allSatisfy({ $0.rows > 0 && $0.rows <= 8192 && $0.context >= 0 }) else {
-            throw Failure.invalid("--repeats must be above 0, --rows and --prefill from 1 to 8192, --context 0 or more")
+        guard repeats > 0, prefill <= 8192 else {
+            throw Failure.invalid("--repeats must be above 0 and --prefill from 0 to 8192")
         }
         let loadStart = monotonicMicroseconds()
         let model = try loadModel(model.model, threads: threads)
@@ -49,13 +49,6 @@ struct BenchModelCommand: ParsableCommand {
         let report = Report(
             model: model, pool: pool, bandwidth: bandwidth, loadTime: loadTime, resident: residentBytes())
         if output.json { Output.line(json(shapes, report).rendered) } else { show(shapes, report) }
-    }
-
-    private func numbers(_ list: String, _ name: String) throws -> [Int] {
-        try list.split(separator: ",").map { part in
-            guard let value = Int(part) else { throw Failure.invalid("\(name): \"\(part)\" is not a number") }
-            return value
-        }
     }
 
     private func measure(_ shapes: inout [Shape], _ model: LanguageModel, _ pool: ThreadPool) throws {
@@ -144,13 +137,10 @@ struct BenchModelCommand: ParsableCommand {
             "\(report.model.quantization), weights \(fixed(Double(report.model.weightsBytes) / 1e6, 1)) MB, resident "
                 + "\(fixed(Double(report.resident) / 1e6, 1)) MB, loaded in \(fixed(Double(report.loadTime) / 1000, 0)) ms"
         )
-        func row(_ cells: [String]) {
-            Output.line(cells.map { String(repeating: " ", count: max(0, 12 - $0.count)) + $0 }.joined())
-        }
-        row(["rows", "context", "ms", "spread", "tokens/s", "price", "bandwidth"])
+        Output.columns(["rows", "context", "ms", "spread", "tokens/s", "price", "bandwidth"])
         for shape in shapes {
             let one = shapes.first { $0.rows == 1 && $0.context == shape.context && !$0.isPrefill }
-            row([
+            Output.columns([
                 shape.isPrefill ? "prefill \(shape.rows)" : "\(shape.rows)", "\(shape.context)",
                 fixed(shape.median / 1000, 2), fixed(shape.spread / 1000, 2),
                 fixed(Double(shape.rows) / shape.median * 1e6, 1),
@@ -161,12 +151,12 @@ struct BenchModelCommand: ParsableCommand {
 }
 
 /// What the processor calls itself.
-private func machineName() -> String {
+func machineName() -> String {
     let line = textFile("/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
     return line?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "unknown"
 }
 
-private func commitName() -> String { unsafe getenv("FTK_COMMIT").map { unsafe String(cString: $0) } ?? "unknown" }
+func commitName() -> String { unsafe getenv("FTK_COMMIT").map { unsafe String(cString: $0) } ?? "unknown" }
 
 /// Resident memory of this process.
 private func residentBytes() -> Int {

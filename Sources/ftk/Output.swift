@@ -17,6 +17,11 @@ enum Output {
     }
 
     static func line(_ text: String) { write(Array((text + "\n").utf8)) }
+    /// A row of a table of figures.
+    static func columns(_ cells: [String]) {
+        line(cells.map { String(repeating: " ", count: max(0, 12 - $0.count)) + $0 }.joined())
+    }
+
     static func note(_ text: String) { write(Array((text + "\n").utf8), to: 2) }
     static var errorIsTerminal: Bool { isatty(2) == 1 }
 }
