@@ -6,6 +6,7 @@ package final class FileSource: Sendable {
     package let path: String
     package let size: Int
     private let descriptor: Int32
+    private let identity: FileIdentity
 
     package init(path: String) throws {
         guard !path.utf8.contains(0) else { throw Failure.invalid("path contains a NUL byte") }
@@ -25,6 +26,7 @@ package final class FileSource: Sendable {
         self.path = path
         size = Int(status.st_size)
         descriptor = fd
+        identity = FileIdentity(status)
     }
 
     deinit { close(descriptor) }
@@ -58,6 +60,9 @@ package final class FileSource: Sendable {
         }
     }
 
+    /// Whether `path` leads to this file, under whatever name.
+    package func isFile(at path: String) -> Bool { FileIdentity(path: path) == identity }
+
     /// The whole file; refuses one larger than `limit` bytes.
     package static func contents(of path: String, limit: Int) throws -> [UInt8] {
         let source = try FileSource(path: path)
@@ -65,6 +70,24 @@ package final class FileSource: Sendable {
             throw Failure.corrupt("\(path) has \(source.size) bytes; at most \(limit) are accepted here")
         }
         return try source.read(count: source.size, at: 0)
+    }
+}
+
+/// What tells files from each other that may have several names.
+struct FileIdentity: Equatable {
+    private let device: dev_t
+    private let number: ino_t
+
+    init(_ status: stat) {
+        device = status.st_dev
+        number = status.st_ino
+    }
+
+    /// nil where there is no file.
+    init?(path: String) {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        self.init(status)
     }
 }
 

@@ -25,9 +25,18 @@ package struct GGUF: Sendable {
         static let headerBytes = 1 << 30
     }
 
+    /// A metadata entry as it stands in the file: key, type and value.
+    package struct Entry: Sendable {
+        package let key: String
+        let offset: Int
+        let byteCount: Int
+    }
+
     package let file: FileSource
     package let version: UInt32
     package let metadata: [String: Value]
+    /// In the order of the file.
+    package let entries: [Entry]
     package let tensors: [TensorEntry]
 
     /// With `metadataOnly` the tensors are not looked at: a tokenizer can be read from a file whose weights are of an
@@ -49,7 +58,7 @@ package struct GGUF: Sendable {
         }
         let tensorCount = try reader.count(unit: 24, of: "tensors", atMost: Limits.entries)
         let metadataCount = try reader.count(unit: 12, of: "metadata entries", atMost: Limits.entries)
-        metadata = try Self.readMetadata(&reader, count: metadataCount)
+        (metadata, entries) = try Self.readMetadata(&reader, count: metadataCount)
         tensors =
             metadataOnly
             ? [] : try Self.readTensors(&reader, count: tensorCount, alignment: Self.alignment(metadata, path: path))
@@ -57,9 +66,13 @@ package struct GGUF: Sendable {
 
     // MARK: Metadata
 
-    private static func readMetadata(_ reader: inout GGUFReader, count: Int) throws -> [String: Value] {
+    private static func readMetadata(
+        _ reader: inout GGUFReader, count: Int
+    ) throws -> (metadata: [String: Value], entries: [Entry]) {
         var result: [String: Value] = [:]
+        var entries: [Entry] = []
         for _ in 0..<count {
+            let start = reader.position
             let keyBytes = try reader.string()
             guard let key = String(validating: keyBytes, as: UTF8.self) else {
                 throw Failure.corrupt("\(reader.file.path): a metadata key is not valid UTF-8")
@@ -72,8 +85,9 @@ package struct GGUF: Sendable {
             guard result.updateValue(value, forKey: key) == nil else {
                 throw Failure.corrupt("\(reader.file.path): metadata key \(key) appears twice")
             }
+            entries.append(Entry(key: key, offset: start, byteCount: reader.position - start))
         }
-        return result
+        return (result, entries)
     }
 
     private static func readValue(
@@ -135,6 +149,9 @@ package struct GGUF: Sendable {
     }
 
     // MARK: Tensors
+
+    /// What the places of tensors are multiples of.
+    package var alignment: Int { get throws { try Self.alignment(metadata, path: file.path) } }
 
     private static func alignment(_ metadata: [String: Value], path: String) throws -> Int {
         guard let value = metadata["general.alignment"] else { return 32 }

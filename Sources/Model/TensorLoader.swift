@@ -155,7 +155,7 @@ extension TensorLoader.Piece {
 }
 
 /// The first error of several threads.
-private final class FirstFailure: @unchecked Sendable {
+final class FirstFailure: @unchecked Sendable {
     private let lock = Lock()
     private var failure: (any Error)?
 

@@ -121,13 +121,19 @@ struct SamplingArguments: ParsableArguments {
     }
 }
 
-/// Loads a model with a progress bar; Ctrl-C stops it.
-func loadModel(_ path: String, threads: Int) throws -> LanguageModel {
+/// What --threads asks for.
+func threadCount(_ threads: Int) throws -> Int {
     guard (0...512).contains(threads) else {
         throw Failure.invalid("--threads is \(threads); it must be from 0 (automatic) to 512")
     }
+    return threads > 0 ? threads : availableProcessors()
+}
+
+/// Loads a model with a progress bar; Ctrl-C stops it.
+func loadModel(_ path: String, threads: Int) throws -> LanguageModel {
+    let threads = try threadCount(threads)
     let bar = LoadBar(path: path)
-    return try LanguageModel(path: path, threads: threads > 0 ? threads : availableProcessors()) { done, total in
+    return try LanguageModel(path: path, threads: threads) { done, total in
         bar.show(done, total)
         return !Interrupt.isRequested
     }

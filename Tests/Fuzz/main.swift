@@ -106,7 +106,11 @@ while monotonicMicroseconds() < end {
     let last = "\(work)/last-\(kind)"
     writeFile(last, input)
     do {
-        if kind.hasPrefix("gguf") {
+        if kind.hasPrefix("gguf"), random.below(4) == 0 {
+            let recipe = QuantizationRecipe.allCases[random.below(QuantizationRecipe.allCases.count)]
+            let quantizer = try ModelQuantizer(path: last, recipe: recipe)
+            _ = try quantizer.write(to: "\(work)/quantized", force: true, pool: ThreadPool(threads: 1))
+        } else if kind.hasPrefix("gguf") {
             try exercise(last)
         } else if kind == "template" {
             let template = try ChatTemplate(String(decoding: input, as: UTF8.self))

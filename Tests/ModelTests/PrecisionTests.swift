@@ -6,31 +6,13 @@ import Testing
 
 /// Activations as bytes: close to the exact products on a trained model, and as independent of everything else.
 @Suite struct PrecisionTests {
-    /// Windows of 128 tokens of Python source, which the shipped target was trained on.
-    private func windows(_ tokenizer: Tokenizer) throws -> [[Int32]] {
-        let files = ["engine", "tokenizer", "model", "options", "_dispatch", "errors"]
-        return try files.flatMap { name -> [[Int32]] in
-            let bytes = try contents(of: testFile("../bindings/python/foretoken/\(name).py"))
-            let tokens = try tokenizer.encode(
-                String(decoding: bytes, as: UTF8.self), addSpecial: false, parseSpecial: false)
-            return stride(from: 0, to: min(tokens.count - 128, 512), by: 128).map {
-                [tokenizer.bos ?? 0] + tokens[$0..<$0 + 127]
-            }
-        }
-    }
-
-    /// Log-probabilities of the tokens that follow.
-    private func scores(_ tokens: [Int32], _ machine: Machine) -> [Double] {
-        zip(machine.run(tokens).dropLast(), tokens.dropFirst()).map { logSoftmax($0)[Int($1)] }
-    }
-
     @Test(arguments: InstructionSet.available)
     func bytesStayCloseOnRealText(set: InstructionSet) throws {
         let model = try TestModels.target()
         let exact = try Machine(model, threads: 2, instructionSet: set)
         let rounded = try Machine(model, threads: 2, precision: .q8, instructionSet: set)
-        let pairs = try windows(model.tokenizer).flatMap { window in
-            zip(scores(window, exact), scores(window, rounded)).map { ($0, $1) }
+        let pairs = try RealText.windows(model.tokenizer).flatMap { window in
+            zip(RealText.scores(window, exact), RealText.scores(window, rounded)).map { ($0, $1) }
         }
         #expect(pairs.count > 1500)
         let difference = pairs.reduce(0) { $0 + abs($1.0 - $1.1) } / Double(pairs.count)
