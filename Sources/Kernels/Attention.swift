@@ -1,35 +1,52 @@
-// Attention of single rows over a paged KV cache.
+// Attention over a paged KV cache, for rows of a request that follow each other.
 
 /// Tokens in a block of the KV cache, and positions between two rescalings of the online softmax.
 package let kvBlockTokens = 32
 
-/// One layer of the cache: keys and values as [block, token in block, kv head, headDimension].
-package struct KVLayer: @unchecked Sendable {
-    package let keys: UnsafeMutableRawPointer
-    package let values: UnsafeMutableRawPointer
-    package let format: KVFormat
-    package let headBytes: Int
-    package let tokenBytes: Int
+/// Query vectors that one reading of the cache serves.
+package let attentionVectors = 8
 
-    package init(
-        keys: UnsafeMutableRawPointer, values: UnsafeMutableRawPointer, format: KVFormat, headBytes: Int,
-        tokenBytes: Int
+/// One layer of the cache: keys and values as [block, kvHeads] pieces of kvBlockTokens tokens. A piece of keys lies
+/// transposed, [headDimension, token]; with Q8_0 every 32 elements have the scales of all tokens in front. A piece of
+/// values is [token, headDimension].
+package struct KVLayer: @unchecked Sendable {
+    private let keys: UnsafeMutableRawPointer
+    private let values: UnsafeMutableRawPointer
+    fileprivate let format: KVFormat
+    private let kvHeads: Int
+    private let headDimension: Int
+    fileprivate let headBytes: Int
+
+    /// `keys` and `values` hold kvHeads · headDimension elements for every token. nil where the format cannot.
+    package init?(
+        keys: UnsafeMutableRawPointer, values: UnsafeMutableRawPointer, format: KVFormat, kvHeads: Int,
+        headDimension: Int
     ) {
+        guard let headBytes = format.bytes(of: headDimension) else { return nil }
         self.keys = keys
         self.values = values
         self.format = format
+        self.kvHeads = kvHeads
+        self.headDimension = headDimension
         self.headBytes = headBytes
-        self.tokenBytes = tokenBytes
     }
 
-    /// Stores the key and the value of one token and head, [headDimension] each.
-    package func store(
-        keys newKeys: UnsafePointer<Float>, values newValues: UnsafePointer<Float>, kvHead: Int, headDimension: Int,
-        slot: Int
-    ) {
-        let to = slot * tokenBytes + kvHead * headBytes
-        storeKV(newKeys, count: headDimension, as: format, at: keys + to)
-        storeKV(newValues, count: headDimension, as: format, at: values + to)
+    private func offset(_ block: Int, _ kvHead: Int) -> Int { (block * kvHeads + kvHead) * kvBlockTokens * headBytes }
+
+    fileprivate func keys(_ block: Int32, _ kvHead: Int) -> UnsafeRawPointer {
+        UnsafeRawPointer(keys + offset(Int(block), kvHead))
+    }
+
+    fileprivate func values(_ block: Int32, _ kvHead: Int) -> UnsafeRawPointer {
+        UnsafeRawPointer(values + offset(Int(block), kvHead))
+    }
+
+    /// Stores the key and the value of one token and head, [headDimension] each, in slot block · kvBlockTokens + token.
+    package func store(key: UnsafePointer<Float>, value: UnsafePointer<Float>, kvHead: Int, slot: Int) {
+        let token = slot % kvBlockTokens
+        let piece = offset(slot / kvBlockTokens, kvHead)
+        storeKeys(key, count: headDimension, as: format, token: token, at: keys + piece)
+        storeKV(value, count: headDimension, as: format, at: values + piece + token * headBytes)
     }
 }
 
@@ -38,7 +55,7 @@ package struct AttentionShape: Sendable {
     package let kvHeads: Int
     package let headDimension: Int
     package let scale: Float
-    /// The row sees this many latest positions, itself included; `Int.max` for all.
+    /// A row sees this many latest positions, itself included; `Int.max` for all.
     package let window: Int
 
     package init(heads: Int, kvHeads: Int, headDimension: Int, scale: Float, window: Int) {
@@ -49,71 +66,162 @@ package struct AttentionShape: Sendable {
         self.window = window
     }
 
-    /// Floats of scratch that `attend` needs.
-    package var scratch: Int { heads / kvHeads * (kvBlockTokens + 2) }
+    fileprivate var group: Int { heads / kvHeads }
+
+    /// Rows that share a reading of the cache.
+    package var rowsTogether: Int { max(1, attentionVectors / group) }
+
+    /// Floats of scratch that `attend` needs: queries, results, scores, and sums and maxima.
+    package var scratch: Int { attentionVectors * (2 * headDimension + kvBlockTokens + 16 + 1) }
 }
 
-/// The attention of one row at `position` and one kv head, for all query heads that share it.
-/// query and output: [heads, headDimension] of the row. `blocks` maps position / kvBlockTokens to a block.
+/// The attention of `rows` <= rowsTogether rows at `position`, `position` + 1, … for the query heads of one kv head.
+/// query and output: [rows, heads, headDimension]. `blocks` maps position / kvBlockTokens to a block.
 ///
 /// Online softmax (Milakov and Gimelshein, arXiv 1805.02867) that rescales at multiples of kvBlockTokens of the
-/// absolute position: the bits depend on the row's own past only.
+/// absolute position; lanes follow the position within the block: the bits depend on the row's own past only.
 package func attend(
-    query: UnsafePointer<Float>, position: Int, kvHead: Int, layer: KVLayer, blocks: UnsafePointer<Int32>,
+    query: UnsafePointer<Float>, rows: Int, position: Int, kvHead: Int, layer: KVLayer, blocks: UnsafePointer<Int32>,
     shape: AttentionShape, scratch: UnsafeMutablePointer<Float>, output: UnsafeMutablePointer<Float>,
     instructionSet: InstructionSet = .native
 ) {
-    let group = shape.heads / shape.kvHeads
-    let size = shape.headDimension
-    let scores = scratch  // [group, kvBlockTokens]
-    let maxima = scores + group * kvBlockTokens
-    let sums = maxima + group
-    let result = output + kvHead * group * size
-    result.update(repeating: 0, count: group * size)
-    maxima.update(repeating: -.infinity, count: group)
-    sums.update(repeating: 0, count: group)
-
-    let first = shape.window > position ? 0 : position + 1 - shape.window
-    var start = first
-    while start <= position {
-        let index = start / kvBlockTokens
-        let end = min((index + 1) * kvBlockTokens, position + 1)
-        let place =
-            (Int(blocks[index]) * kvBlockTokens + start % kvBlockTokens) * layer.tokenBytes + kvHead * layer.headBytes
-        instructionSet.scoreBlock(
-            format: layer.format.index, queries: query + kvHead * group * size, group: group, size: size,
-            keys: layer.keys + place, tokenBytes: layer.tokenBytes, count: end - start, scale: shape.scale,
-            scores: scores, stride: kvBlockTokens)
-        for head in 0..<group {
-            rescale(
-                scores + head * kvBlockTokens, end - start, &maxima[head], &sums[head], result + head * size, size)
+    precondition(rows <= shape.rowsTogether, "more rows than share a reading")
+    // A group of more heads than there are vectors takes several readings.
+    for first in stride(from: 0, to: shape.group, by: attentionVectors) {
+        let heads = min(attentionVectors, shape.group - first)
+        let offset = (kvHead * shape.group + first) * shape.headDimension
+        let reading = Reading(
+            heads: heads, rows: rows, position: position, shape: shape, scratch: scratch, instructionSet: instructionSet)
+        reading.begin(query + offset)
+        let oldest = reading.oldest
+        for index in oldest / kvBlockTokens...(position + rows - 1) / kvBlockTokens {
+            reading.visit(
+                index, keys: layer.keys(blocks[index], kvHead), values: layer.values(blocks[index], kvHead), layer)
         }
-        instructionSet.weighBlock(
-            format: layer.format.index, weights: scores, stride: kvBlockTokens, group: group, size: size,
-            values: layer.values + place, tokenBytes: layer.tokenBytes, count: end - start, results: result)
-        start = end
-    }
-    for head in 0..<group {
-        let inverse = 1 / sums[head]
-        for element in 0..<size { result[head * size + element] *= inverse }
+        reading.end(output + offset)
     }
 }
 
-/// Turns scores into weights relative to the new maximum, and brings what was summed so far to the same scale.
-@inline(__always)
-private func rescale(
-    _ scores: UnsafeMutablePointer<Float>, _ count: Int, _ maximum: inout Float, _ sum: inout Float,
-    _ result: UnsafeMutablePointer<Float>, _ size: Int
-) {
-    var largest = maximum
-    for index in 0..<count { largest = max(largest, scores[index]) }
-    // Without this, -infinity - -infinity would make NaN of what has no weight at all.
-    let reference = largest == -.infinity ? 0 : largest
-    let factor = exponential(maximum - reference)
-    maximum = largest
-    for index in 0..<count { scores[index] -= reference }
-    exponentials(scores, count: count, into: scores)
-    sum *= factor
-    for index in 0..<count { sum += scores[index] }
-    for element in 0..<size { result[element] *= factor }
+/// Some query vectors on their way through the cache.
+private struct Reading {
+    let heads: Int
+    let rows: Int
+    let position: Int
+    let shape: AttentionShape
+    let instructionSet: InstructionSet
+    /// Vectors rounded up to what the kernels take: 1, 2, 4 or 8.
+    let width: Int
+    let queries: UnsafeMutablePointer<Float>  // [headDimension, 8], scaled
+    let results: UnsafeMutablePointer<Float>  // [8, headDimension]
+    let scores: UnsafeMutablePointer<Float>  // [8, kvBlockTokens]
+    let sums: UnsafeMutablePointer<Float>  // [8, 16]: of the weights, lane by lane
+    let maxima: UnsafeMutablePointer<Float>  // [8]
+
+    init(
+        heads: Int, rows: Int, position: Int, shape: AttentionShape, scratch: UnsafeMutablePointer<Float>,
+        instructionSet: InstructionSet
+    ) {
+        self.heads = heads
+        self.rows = rows
+        self.position = position
+        self.shape = shape
+        self.instructionSet = instructionSet
+        let vectors = heads * rows
+        width = vectors == 1 ? 1 : vectors == 2 ? 2 : vectors <= 4 ? 4 : 8
+        queries = scratch
+        results = queries + attentionVectors * shape.headDimension
+        scores = results + attentionVectors * shape.headDimension
+        sums = scores + attentionVectors * kvBlockTokens
+        maxima = sums + attentionVectors * 16
+    }
+
+    private func oldest(_ row: Int) -> Int {
+        shape.window > position + row ? 0 : position + row + 1 - shape.window
+    }
+
+    var oldest: Int { oldest(0) }
+
+    func begin(_ query: UnsafePointer<Float>) {
+        let size = shape.headDimension
+        queries.update(repeating: 0, count: attentionVectors * size)
+        results.update(repeating: 0, count: attentionVectors * size)
+        sums.update(repeating: 0, count: attentionVectors * 16)
+        maxima.update(repeating: -.infinity, count: attentionVectors)
+        for vector in 0..<heads * rows {
+            let from = query + (vector / heads * shape.heads + vector % heads) * size
+            for element in 0..<size { queries[element * attentionVectors + vector] = from[element] * shape.scale }
+        }
+    }
+
+    /// The tokens of block `index` that a row sees.
+    private func visible(_ row: Int, _ index: Int) -> Range<Int> {
+        let start = index * kvBlockTokens
+        let from = min(max(oldest(row) - start, 0), kvBlockTokens)
+        return from..<max(from, min(position + row + 1 - start, kvBlockTokens))
+    }
+
+    func visit(_ index: Int, keys: UnsafeRawPointer, values: UnsafeRawPointer, _ layer: KVLayer) {
+        let size = shape.headDimension
+        instructionSet.scoreBlock(
+            format: layer.format.index, count: width, queries: queries, size: size, keys: keys, scores: scores)
+        var common = 0..<kvBlockTokens
+        for row in 0..<rows {
+            let range = visible(row, index)
+            common = max(common.lowerBound, range.lowerBound)..<max(
+                common.lowerBound, range.lowerBound, min(common.upperBound, range.upperBound))
+            for head in 0..<heads { weigh(row * heads + head, range) }
+        }
+        // What all rows see is read once for all. A row adds its tokens in order, those that others do not see too.
+        for row in 0..<rows where common.isEmpty || visible(row, index).lowerBound < common.lowerBound {
+            let range = visible(row, index)
+            let part = common.isEmpty ? range : range.lowerBound..<common.lowerBound
+            for head in 0..<heads { add(row * heads + head, part, values, layer) }
+        }
+        if common.isEmpty { return }
+        instructionSet.weighBlock(
+            format: layer.format.index, count: width, weights: scores, size: size, values: values,
+            valueBytes: layer.headBytes, from: common.lowerBound, to: common.upperBound, results: results)
+        for row in 0..<rows where visible(row, index).upperBound > common.upperBound {
+            let part = common.upperBound..<visible(row, index).upperBound
+            for head in 0..<heads { add(row * heads + head, part, values, layer) }
+        }
+    }
+
+    private func add(_ vector: Int, _ tokens: Range<Int>, _ values: UnsafeRawPointer, _ layer: KVLayer) {
+        instructionSet.weighBlock(
+            format: layer.format.index, count: 1, weights: scores + vector * kvBlockTokens, size: shape.headDimension,
+            values: values, valueBytes: layer.headBytes, from: tokens.lowerBound, to: tokens.upperBound,
+            results: results + vector * shape.headDimension)
+    }
+
+    /// Turns the scores of a vector into weights relative to its new maximum, and brings what was summed so far to the
+    /// same scale.
+    private func weigh(_ vector: Int, _ visible: Range<Int>) {
+        let scores = scores + vector * kvBlockTokens
+        for token in 0..<visible.lowerBound { scores[token] = -.infinity }
+        for token in visible.upperBound..<kvBlockTokens { scores[token] = -.infinity }
+        var largest = load16(scores)
+        largest.replace(with: load16(scores + 16), where: load16(scores + 16) .> largest)
+        let maximum = max(maxima[vector], largest.max())
+        // Without this, -infinity - -infinity would make NaN of what has no weight at all.
+        let reference = maximum == -.infinity ? 0 : maximum
+        let factor = exponential(maxima[vector] - reference)
+        maxima[vector] = maximum
+        for token in 0..<kvBlockTokens { scores[token] -= reference }
+        exponentials(scores, count: kvBlockTokens, into: scores)
+        let sums = sums + vector * 16
+        let result = results + vector * shape.headDimension
+        let total = load16(sums) * factor + (load16(scores) + load16(scores + 16))
+        UnsafeMutableRawPointer(sums).storeBytes(of: total, as: SIMD16<Float>.self)
+        if factor != 1 { for element in 0..<shape.headDimension { result[element] *= factor } }
+    }
+
+    func end(_ output: UnsafeMutablePointer<Float>) {
+        let size = shape.headDimension
+        for vector in 0..<heads * rows {
+            let to = output + (vector / heads * shape.heads + vector % heads) * size
+            let inverse = 1 / laneSum(load16(sums + vector * 16))
+            for element in 0..<size { to[element] = results[vector * size + element] * inverse }
+        }
+    }
 }

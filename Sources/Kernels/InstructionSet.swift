@@ -156,50 +156,46 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
     }
 
     func scoreBlock(
-        format: Int, queries: UnsafePointer<Float>, group: Int, size: Int, keys: UnsafeRawPointer, tokenBytes: Int,
-        count: Int, scale: Float, scores: UnsafeMutablePointer<Float>, stride: Int
+        format: Int, count: Int, queries: UnsafePointer<Float>, size: Int, keys: UnsafeRawPointer,
+        scores: UnsafeMutablePointer<Float>
     ) {
         switch self {
         case .portable:
             KernelsPortable.scoreBlock(
-                format: format, queries: queries, group: group, size: size, keys: keys, tokenBytes: tokenBytes,
-                count: count, scale: scale, scores: scores, stride: stride)
+                format: format, count: count, queries: queries, size: size, keys: keys, scores: scores)
         case .avx2:
             KernelsAVX2.scoreBlock(
-                format: format, queries: queries, group: group, size: size, keys: keys, tokenBytes: tokenBytes,
-                count: count, scale: scale, scores: scores, stride: stride)
+                format: format, count: count, queries: queries, size: size, keys: keys, scores: scores)
         case .avxVNNI:
             KernelsAVXVNNI.scoreBlock(
-                format: format, queries: queries, group: group, size: size, keys: keys, tokenBytes: tokenBytes,
-                count: count, scale: scale, scores: scores, stride: stride)
+                format: format, count: count, queries: queries, size: size, keys: keys, scores: scores)
         case .avx512VNNI:
             KernelsAVX512.scoreBlock(
-                format: format, queries: queries, group: group, size: size, keys: keys, tokenBytes: tokenBytes,
-                count: count, scale: scale, scores: scores, stride: stride)
+                format: format, count: count, queries: queries, size: size, keys: keys, scores: scores)
         }
     }
 
     func weighBlock(
-        format: Int, weights: UnsafePointer<Float>, stride: Int, group: Int, size: Int, values: UnsafeRawPointer,
-        tokenBytes: Int, count: Int, results: UnsafeMutablePointer<Float>
+        format: Int, count: Int, weights: UnsafePointer<Float>, size: Int, values: UnsafeRawPointer, valueBytes: Int,
+        from: Int, to: Int, results: UnsafeMutablePointer<Float>
     ) {
         switch self {
         case .portable:
             KernelsPortable.weighBlock(
-                format: format, weights: weights, stride: stride, group: group, size: size, values: values,
-                tokenBytes: tokenBytes, count: count, results: results)
+                format: format, count: count, weights: weights, size: size, values: values, valueBytes: valueBytes,
+                from: from, to: to, results: results)
         case .avx2:
             KernelsAVX2.weighBlock(
-                format: format, weights: weights, stride: stride, group: group, size: size, values: values,
-                tokenBytes: tokenBytes, count: count, results: results)
+                format: format, count: count, weights: weights, size: size, values: values, valueBytes: valueBytes,
+                from: from, to: to, results: results)
         case .avxVNNI:
             KernelsAVXVNNI.weighBlock(
-                format: format, weights: weights, stride: stride, group: group, size: size, values: values,
-                tokenBytes: tokenBytes, count: count, results: results)
+                format: format, count: count, weights: weights, size: size, values: values, valueBytes: valueBytes,
+                from: from, to: to, results: results)
         case .avx512VNNI:
             KernelsAVX512.weighBlock(
-                format: format, weights: weights, stride: stride, group: group, size: size, values: values,
-                tokenBytes: tokenBytes, count: count, results: results)
+                format: format, count: count, weights: weights, size: size, values: values, valueBytes: valueBytes,
+                from: from, to: to, results: results)
         }
     }
 }

@@ -30,6 +30,34 @@ package func storeKV(
     }
 }
 
+/// Stores the key `source` [count] of token `token` in a piece of a block: [count, kvBlockTokens], and in Q8_0 for every 32
+/// elements the scales of all tokens in front. The same numbers as `storeKV` stores.
+func storeKeys(
+    _ source: UnsafePointer<Float>, count: Int, as format: KVFormat, token: Int, at piece: UnsafeMutableRawPointer
+) {
+    switch format {
+    case .f32:
+        let out = piece.assumingMemoryBound(to: Float.self) + token
+        for index in 0..<count { out[index * kvBlockTokens] = source[index] }
+    case .f16:
+        let out = piece.assumingMemoryBound(to: UInt16.self) + token
+        for index in 0..<count { out[index * kvBlockTokens] = halfFromFloat(source[index]) }
+    case .q8_0:
+        withUnsafeTemporaryAllocation(byteCount: 34, alignment: 2) { quantized in
+            guard let bytes = quantized.baseAddress else { return }
+            for block in 0..<count / 32 {
+                quantizeQ8_0(source + block * 32, at: bytes)
+                let part = piece + block * 34 * kvBlockTokens
+                part.storeBytes(of: bytes.load(as: UInt16.self), toByteOffset: token * 2, as: UInt16.self)
+                let out = (part + 2 * kvBlockTokens + token).assumingMemoryBound(to: Int8.self)
+                for index in 0..<32 {
+                    out[index * kvBlockTokens] = bytes.load(fromByteOffset: 2 + index, as: Int8.self)
+                }
+            }
+        }
+    }
+}
+
 /// 32 floats to d = max|x| / 127 (binary16) and round(x / d); a value that is not finite makes d NaN.
 private func quantizeQ8_0(_ source: UnsafePointer<Float>, at target: UnsafeMutableRawPointer) {
     var largest: Float = 0

@@ -10,8 +10,8 @@ package final class KVCache: @unchecked Sendable {
     private let storage: Storage
 
     package init(configuration: ModelConfiguration, format: KVFormat, blocks: Int) throws {
-        let sizes = try Self.sizes(configuration, format)
-        guard let perLayer = checkedProduct(blocks, kvBlockTokens, sizes.token),
+        let tokenBytes = try Self.tokenBytes(configuration, format)
+        guard let perLayer = checkedProduct(blocks, kvBlockTokens, tokenBytes),
             let total = checkedProduct(perLayer, 2, configuration.layers), let storage = Storage(byteCount: total)
         else {
             throw Failure(.outOfMemoryBudget, "no memory for a KV cache of \(blocks) blocks of \(kvBlockTokens) tokens")
@@ -19,27 +19,24 @@ package final class KVCache: @unchecked Sendable {
         self.format = format
         self.blocks = blocks
         self.storage = storage
-        layers = (0..<configuration.layers).map { layer in
+        layers = (0..<configuration.layers).compactMap { layer in
             KVLayer(
                 keys: storage.base + 2 * layer * perLayer, values: storage.base + (2 * layer + 1) * perLayer,
-                format: format, headBytes: sizes.head, tokenBytes: sizes.token)
+                format: format, kvHeads: configuration.kvHeads, headDimension: configuration.headDimension)
         }
     }
 
     /// Bytes that one token takes in all layers, keys and values.
     package static func bytesPerToken(_ configuration: ModelConfiguration, _ format: KVFormat) throws -> Int {
-        let token = try sizes(configuration, format).token
-        return token * 2 * configuration.layers
+        try tokenBytes(configuration, format) * 2 * configuration.layers
     }
 
-    private static func sizes(
-        _ configuration: ModelConfiguration, _ format: KVFormat
-    ) throws -> (head: Int, token: Int) {
+    private static func tokenBytes(_ configuration: ModelConfiguration, _ format: KVFormat) throws -> Int {
         guard let head = format.bytes(of: configuration.headDimension) else {
             throw Failure.invalid(
                 "kv_type q8_0 needs a head dimension that is a multiple of 32; this model has \(configuration.headDimension)"
             )
         }
-        return (head, head * configuration.kvHeads)
+        return head * configuration.kvHeads
     }
 }

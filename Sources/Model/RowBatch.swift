@@ -45,6 +45,13 @@ package struct RowBatch: Sendable {
         let tableStarts: UnsafePointer<Int32>
         let blockTables: UnsafePointer<Int32>
 
+        /// The rows from `row` on, at most `most`, that belong to the same sequence.
+        func rowsTogether(from row: Int, most: Int) -> Int {
+            var end = row + 1
+            while end < count, end - row < most, tableStarts[end] == tableStarts[row] { end += 1 }
+            return end - row
+        }
+
         /// Maps position / kvBlockTokens to blocks, for the sequence of a row.
         func table(of row: Int) -> UnsafePointer<Int32> { blockTables + Int(tableStarts[row]) }
 

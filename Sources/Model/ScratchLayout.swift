@@ -5,6 +5,8 @@ import Kernels
 package struct ScratchLayout: Sendable {
     let stream, normed, query, key, value, attended, cosines, sines, attention, products, logits, inputs,
         gatedInputs: Int
+    /// Rows of a request that share a reading of the cache.
+    let rowsTogether: Int
     /// The longest input of a product that reads the stream or attention.
     let inputColumns: Int
     /// Floats between the scratch of two threads for products.
@@ -34,6 +36,7 @@ package struct ScratchLayout: Sendable {
         let attentionShape = AttentionShape(
             heads: shape.heads, kvHeads: shape.kvHeads, headDimension: size, scale: 1, window: Int.max)
         attention = place(threads, attentionShape.scratch)
+        rowsTogether = attentionShape.rowsTogether
         productsStride = ProductScratch.floats(columns: max(width, shape.feedForwardLength, shape.heads * size))
         products = place(threads, productsStride)
         logits = place(logitRows, shape.vocabularySize)

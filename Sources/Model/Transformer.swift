@@ -21,6 +21,10 @@ package final class Transformer: TeamWork {
     private let inputs: ActivationStorage
     private let gatedInputs: ActivationStorage
     private var job = Job.none
+    /// First row and number of the rows that share a reading of the cache: [maxRows], of which `spanCount` are in use.
+    private let spans: UnsafeMutablePointer<(row: Int, rows: Int)>
+    private var spanCount = 0
+    private let rowsTogether: Int
 
     /// What the threads of the pool work on.
     private enum Job {
@@ -55,7 +59,12 @@ package final class Transformer: TeamWork {
         }
         self.inputs = inputs(layout.inputs, layout.inputColumns)
         gatedInputs = inputs(layout.gatedInputs, model.configuration.feedForwardLength)
+        rowsTogether = layout.rowsTogether
+        spans = .allocate(capacity: maxRows)
+        spans.initialize(repeating: (0, 0), count: maxRows)
     }
+
+    deinit { spans.deallocate() }
 
     private func buffer(_ offset: Int) -> UnsafeMutablePointer<Float> { storage.floats + offset }
 
@@ -70,6 +79,7 @@ package final class Transformer: TeamWork {
     package func forward(_ batch: RowBatch) {
         precondition(batch.count <= maxRows, "more rows than buffers")
         batch.withView { view in
+            findSpans(view)
             job = .forward(view)
             pool.run(self)
             job = .none
@@ -94,6 +104,18 @@ package final class Transformer: TeamWork {
         case .none: break
         case .forward(let batch): forward(batch, member)
         case .logits(let rows, let count): logits(rows, count, member)
+        }
+    }
+
+    /// Rows that share a reading of the cache.
+    private func findSpans(_ batch: RowBatch.View) {
+        spanCount = 0
+        var row = 0
+        while row < batch.count {
+            let rows = batch.rowsTogether(from: row, most: rowsTogether)
+            spans[spanCount] = (row, rows)
+            spanCount += 1
+            row += rows
         }
     }
 
@@ -182,7 +204,7 @@ package final class Transformer: TeamWork {
             turn(queries + (row * shape.heads + head * group) * size, heads: group, weights.queryNorm, row)
             turn(keys + item * size, heads: 1, weights.keyNorm, row)
             layer.store(
-                keys: keys + item * size, values: values + item * size, kvHead: head, headDimension: size,
+                key: keys + item * size, value: values + item * size, kvHead: head,
                 slot: batch.slot(of: row, position: Int(batch.positions[row])))
         }
     }
@@ -214,13 +236,15 @@ package final class Transformer: TeamWork {
             scale: 1 / Float(size).squareRoot(), window: shape.windows[layer] ?? Int.max)
         let (queries, attended) = (buffer(buffers.query), buffer(buffers.attended))
         let scratch = buffer(buffers.attention) + member.thread * attention.scratch
-        member.forEach(batch.count * shape.kvHeads) { item in
-            let row = item / shape.kvHeads
+        let spans = spans
+        // By KV head, so that what one span has read is near for the next one of its request.
+        member.forEach(spanCount * shape.kvHeads) { item in
+            let (row, rows) = spans[item % spanCount]
+            let start = row * shape.heads * size
             Kernels.attend(
-                query: queries + row * shape.heads * size, position: Int(batch.positions[row]),
-                kvHead: item % shape.kvHeads, layer: cache.layers[layer], blocks: batch.table(of: row),
-                shape: attention, scratch: scratch, output: attended + row * shape.heads * size,
-                instructionSet: inputs.instructionSet)
+                query: queries + start, rows: rows, position: Int(batch.positions[row]), kvHead: item / spanCount,
+                layer: cache.layers[layer], blocks: batch.table(of: row), shape: attention, scratch: scratch,
+                output: attended + start, instructionSet: inputs.instructionSet)
         }
         member.forEach(batch.count) { row in
             input.place(attended + row * shape.heads * size, row: row, forms: forms)

@@ -20,7 +20,6 @@ private struct Past {
     }
 
     private var headBytes: Int { format.bytes(of: size) ?? 0 }
-    private var tokenBytes: Int { headBytes * kvHeads }
 
     /// What is read back of stored elements.
     func stored(_ elements: [Float]) -> [Float] {
@@ -40,44 +39,42 @@ private struct Past {
         return result
     }
 
-    /// The attention of a row at `position` over the cache, whose unused memory reads as NaN. `blocks` is the table.
-    func attend(_ query: [Float], position: Int, heads: Int, window: Int, scale: Float, blocks: [Int32]) -> [Float] {
+    /// The attention of rows from `position` on over the cache, whose unused memory reads as NaN. `blocks` is the table.
+    /// query and result: [rows, heads, size]
+    func attend(
+        _ query: [Float], rows: Int = 1, position: Int, heads: Int, window: Int, scale: Float, blocks: [Int32]
+    ) -> [Float] {
         let most = (blocks.max().map { Int($0) } ?? 0) + 1
-        let bytes = most * kvBlockTokens * tokenBytes
+        let bytes = most * kvBlockTokens * headBytes * kvHeads
         var (keyMemory, valueMemory) = ([UInt8](repeating: 0xFF, count: bytes), [UInt8](repeating: 0xFF, count: bytes))
-        place(keys, blocks, in: &keyMemory)
-        place(values, blocks, in: &valueMemory)
         let shape = AttentionShape(
             heads: heads, kvHeads: kvHeads, headDimension: size, scale: scale, window: window)
-        var output = [Float](repeating: .nan, count: heads * size)
+        var output = [Float](repeating: .nan, count: rows * heads * size)
         var scratch = [Float](repeating: .nan, count: shape.scratch)
         keyMemory.withUnsafeMutableBytes { keys in
             valueMemory.withUnsafeMutableBytes { values in
-                guard let keys = keys.baseAddress, let values = values.baseAddress else { return }
-                let layer = KVLayer(
-                    keys: keys, values: values, format: format, headBytes: headBytes, tokenBytes: tokenBytes)
+                guard let keys = keys.baseAddress, let values = values.baseAddress,
+                    let layer = KVLayer(
+                        keys: keys, values: values, format: format, kvHeads: kvHeads, headDimension: size)
+                else { return }
+                fill(layer, blocks)
                 for kvHead in 0..<kvHeads {
                     Kernels.attend(
-                        query: query, position: position, kvHead: kvHead, layer: layer, blocks: blocks, shape: shape,
-                        scratch: &scratch, output: &output, instructionSet: instructionSet)
+                        query: query, rows: rows, position: position, kvHead: kvHead, layer: layer, blocks: blocks,
+                        shape: shape, scratch: &scratch, output: &output, instructionSet: instructionSet)
                 }
             }
         }
         return output
     }
 
-    private func place(_ elements: [Float], _ blocks: [Int32], in memory: inout [UInt8]) {
-        memory.withUnsafeMutableBytes { memory in
-            elements.withUnsafeBufferPointer { source in
-                guard let base = memory.baseAddress, let from = source.baseAddress else { return }
-                for position in 0..<count {
-                    let slot = Int(blocks[position / kvBlockTokens]) * kvBlockTokens + position % kvBlockTokens
-                    for head in 0..<kvHeads {
-                        storeKV(
-                            from + (position * kvHeads + head) * size, count: size, as: format,
-                            at: base + slot * tokenBytes + head * headBytes)
-                    }
-                }
+    private func fill(_ layer: KVLayer, _ blocks: [Int32]) {
+        for position in 0..<count {
+            let slot = Int(blocks[position / kvBlockTokens]) * kvBlockTokens + position % kvBlockTokens
+            for head in 0..<kvHeads {
+                let at = (position * kvHeads + head) * size
+                layer.store(
+                    key: Array(keys[at..<at + size]), value: Array(values[at..<at + size]), kvHead: head, slot: slot)
             }
         }
     }
@@ -188,6 +185,40 @@ private struct Past {
             let own = Array(query[head * 24..<(head + 1) * 24])
             let alone = past.attend(own, position: 69, heads: 1, window: .max, scale: 0.3, blocks: blocks)
             #expect(alone.map(\.bitPattern) == grouped[head * 24..<(head + 1) * 24].map(\.bitPattern))
+        }
+    }
+
+    /// Rows that share a reading of the cache get the bits that each gets alone, also where windows and blocks begin or
+    /// end between them, and whatever a later row holds.
+    @Test(arguments: KVFormat.allCases, InstructionSet.available)
+    func rowsTogetherEqualRowsAlone(format: KVFormat, set: InstructionSet) {
+        var random = SplitMix64(seed: UInt64(format.rawValue) + 71)
+        for (heads, kvHeads, size) in [(8, 8, 32), (4, 2, 64), (8, 2, 96), (3, 1, 32), (9, 1, 32), (2, 2, 40)]
+        where format.bytes(of: size) != nil {
+            var past = Past(format, kvHeads: kvHeads, size: size, count: 140, &random)
+            past.instructionSet = set
+            for window in [Int.max, 1, 3, 33, 64, 100] {
+                let most = max(1, attentionVectors / (heads / kvHeads))
+                let rows = random.int(1..<most + 1)
+                let position = random.int(0..<140 - rows + 1)
+                let query = random.floats(rows * heads * size, bound: 2)
+                let blocks = table(140, &random)
+                let together = past.attend(
+                    query, rows: rows, position: position, heads: heads, window: window, scale: 0.2, blocks: blocks)
+                for row in 0..<rows {
+                    var own = past
+                    for at in (position + row + 1) * kvHeads * size..<140 * kvHeads * size {
+                        (own.keys[at], own.values[at]) = (.nan, .infinity)
+                    }
+                    let part = row * heads * size..<(row + 1) * heads * size
+                    let alone = own.attend(
+                        Array(query[part]), position: position + row, heads: heads, window: window, scale: 0.2,
+                        blocks: blocks)
+                    #expect(
+                        alone.map(\.bitPattern) == together[part].map(\.bitPattern),
+                        "\(heads)/\(kvHeads) heads of \(size), row \(row) of \(rows) at \(position), window \(window)")
+                }
+            }
         }
     }
 
