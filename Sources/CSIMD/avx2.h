@@ -175,6 +175,43 @@ SIMD_INLINE float simd_sum(simd_floats v) {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+SIMD_INLINE simd_floats simd_add(simd_floats a, simd_floats b) {
+    simd_floats r = { _mm256_add_ps(a.a, b.a), _mm256_add_ps(a.b, b.b) };
+    return r;
+}
+SIMD_INLINE simd_floats simd_div(simd_floats a, simd_floats b) {
+    simd_floats r = { _mm256_div_ps(a.a, b.a), _mm256_div_ps(a.b, b.b) };
+    return r;
+}
+SIMD_INLINE simd_floats simd_max(simd_floats a, simd_floats b) {
+    simd_floats r = { _mm256_max_ps(a.a, b.a), _mm256_max_ps(a.b, b.b) };
+    return r;
+}
+SIMD_INLINE simd_floats simd_min(simd_floats a, simd_floats b) {
+    simd_floats r = { _mm256_min_ps(a.a, b.a), _mm256_min_ps(a.b, b.b) };
+    return r;
+}
+SIMD_INLINE simd_floats simd_unless_below(simd_floats x, float limit, simd_floats v) {
+    const __m256 all = _mm256_set1_ps(limit);
+    simd_floats r = { _mm256_and_ps(_mm256_cmp_ps(x.a, all, _CMP_NLT_UQ), v.a),
+                      _mm256_and_ps(_mm256_cmp_ps(x.b, all, _CMP_NLT_UQ), v.b) };
+    return r;
+}
+SIMD_INLINE __m256 simd_power_of_two_8(__m256 n) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+SIMD_INLINE simd_floats simd_power_of_two(simd_floats n) {
+    simd_floats r = { simd_power_of_two_8(n.a), simd_power_of_two_8(n.b) };
+    return r;
+}
+SIMD_INLINE float simd_largest(simd_floats v) {
+    const __m256 eight = _mm256_max_ps(v.a, v.b);
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+SIMD_INLINE float simd_first(simd_floats v) { return _mm256_cvtss_f32(v.a); }
 SIMD_INLINE float simd_half(const void *p) {
     uint16_t bits;
     memcpy(&bits, p, 2);

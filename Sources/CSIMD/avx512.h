@@ -72,6 +72,22 @@ SIMD_INLINE float simd_sum(simd_floats v) {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+SIMD_INLINE simd_floats simd_add(simd_floats a, simd_floats b) { return _mm512_add_ps(a, b); }
+SIMD_INLINE simd_floats simd_div(simd_floats a, simd_floats b) { return _mm512_div_ps(a, b); }
+/* The larger and the smaller; where either is NaN, b. */
+SIMD_INLINE simd_floats simd_max(simd_floats a, simd_floats b) { return _mm512_max_ps(a, b); }
+SIMD_INLINE simd_floats simd_min(simd_floats a, simd_floats b) { return _mm512_min_ps(a, b); }
+/* v where x >= limit or x is NaN, else 0. */
+SIMD_INLINE simd_floats simd_unless_below(simd_floats x, float limit, simd_floats v) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_NLT_UQ), v);
+}
+/* 2^n for whole numbers from -126 to 128, which gives infinity. */
+SIMD_INLINE simd_floats simd_power_of_two(simd_floats n) {
+    const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+}
+SIMD_INLINE float simd_largest(simd_floats v) { return _mm512_reduce_max_ps(v); }
+SIMD_INLINE float simd_first(simd_floats v) { return _mm512_cvtss_f32(v); }
 SIMD_INLINE float simd_half(const void *p) {
     uint16_t bits;
     memcpy(&bits, p, 2);

@@ -109,6 +109,23 @@ SIMD_INLINE float simd_sum(simd_floats v) {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+SIMD_INLINE simd_floats simd_add(simd_floats a, simd_floats b) { SIMD_EACH(simd_floats, 4, _mm_add_ps(a.v[i], b.v[i])); }
+SIMD_INLINE simd_floats simd_div(simd_floats a, simd_floats b) { SIMD_EACH(simd_floats, 4, _mm_div_ps(a.v[i], b.v[i])); }
+SIMD_INLINE simd_floats simd_max(simd_floats a, simd_floats b) { SIMD_EACH(simd_floats, 4, _mm_max_ps(a.v[i], b.v[i])); }
+SIMD_INLINE simd_floats simd_min(simd_floats a, simd_floats b) { SIMD_EACH(simd_floats, 4, _mm_min_ps(a.v[i], b.v[i])); }
+SIMD_INLINE simd_floats simd_unless_below(simd_floats x, float limit, simd_floats v) {
+    SIMD_EACH(simd_floats, 4, _mm_and_ps(_mm_cmpnlt_ps(x.v[i], _mm_set1_ps(limit)), v.v[i]));
+}
+SIMD_INLINE simd_floats simd_power_of_two(simd_floats n) {
+    SIMD_EACH(simd_floats, 4,
+              _mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(_mm_cvtps_epi32(n.v[i]), _mm_set1_epi32(127)), 23)));
+}
+SIMD_INLINE float simd_largest(simd_floats v) {
+    const __m128 four = _mm_max_ps(_mm_max_ps(v.v[0], v.v[2]), _mm_max_ps(v.v[1], v.v[3]));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+SIMD_INLINE float simd_first(simd_floats v) { return _mm_cvtss_f32(v.v[0]); }
 SIMD_INLINE float simd_half(const void *p) {
     uint16_t bits;
     memcpy(&bits, p, 2);

@@ -169,7 +169,11 @@ private struct Reading {
             let range = visible(row, index)
             common = max(common.lowerBound, range.lowerBound)..<max(
                 common.lowerBound, range.lowerBound, min(common.upperBound, range.upperBound))
-            for head in 0..<heads { weigh(row * heads + head, range) }
+            for vector in row * heads..<(row + 1) * heads {
+                instructionSet.weighScores(
+                    scores + vector * kvBlockTokens, from: range.lowerBound, to: range.upperBound,
+                    maximum: maxima + vector, sums: sums + vector * 16, result: results + vector * size, size: size)
+            }
         }
         // What all rows see is read once for all. A row adds its tokens in order, those that others do not see too.
         for row in 0..<rows where common.isEmpty || visible(row, index).lowerBound < common.lowerBound {
@@ -192,28 +196,6 @@ private struct Reading {
             format: layer.format.index, count: 1, weights: scores + vector * kvBlockTokens, size: shape.headDimension,
             values: values, valueBytes: layer.headBytes, from: tokens.lowerBound, to: tokens.upperBound,
             results: results + vector * shape.headDimension)
-    }
-
-    /// Turns the scores of a vector into weights relative to its new maximum, and brings what was summed so far to the
-    /// same scale.
-    private func weigh(_ vector: Int, _ visible: Range<Int>) {
-        let scores = scores + vector * kvBlockTokens
-        for token in 0..<visible.lowerBound { scores[token] = -.infinity }
-        for token in visible.upperBound..<kvBlockTokens { scores[token] = -.infinity }
-        var largest = load16(scores)
-        largest.replace(with: load16(scores + 16), where: load16(scores + 16) .> largest)
-        let maximum = max(maxima[vector], largest.max())
-        // Without this, -infinity - -infinity would make NaN of what has no weight at all.
-        let reference = maximum == -.infinity ? 0 : maximum
-        let factor = exponential(maxima[vector] - reference)
-        maxima[vector] = maximum
-        for token in 0..<kvBlockTokens { scores[token] -= reference }
-        exponentials(scores, count: kvBlockTokens, into: scores)
-        let sums = sums + vector * 16
-        let result = results + vector * shape.headDimension
-        let total = load16(sums) * factor + (load16(scores) + load16(scores + 16))
-        UnsafeMutableRawPointer(sums).storeBytes(of: total, as: SIMD16<Float>.self)
-        if factor != 1 { for element in 0..<shape.headDimension { result[element] *= factor } }
     }
 
     func end(_ output: UnsafeMutablePointer<Float>) {

@@ -14,21 +14,6 @@ package func add(_ addend: UnsafePointer<Float>, count: Int, to target: UnsafeMu
     for index in 0..<count { target[index] += addend[index] }
 }
 
-/// gate[i] = silu(gate[i])·up[i], silu(x) = x / (1 + e^-x).
-package func swiGLU(_ gate: UnsafeMutablePointer<Float>, _ up: UnsafePointer<Float>, count: Int) {
-    var index = 0
-    while index + 8 <= count {
-        let g = load8(gate + index)
-        store8(g / (exponential(-g) + 1) * load8(up + index), gate + index)
-        index += 8
-    }
-    while index < count {
-        let g = gate[index]
-        gate[index] = g / (exponential(-g) + 1) * up[index]
-        index += 1
-    }
-}
-
 /// How a head's elements pair up for rotation.
 package enum RotaryPairing: Sendable {
     /// (0, 1), (2, 3), …: the `llama` architecture in GGUF files.

@@ -198,4 +198,39 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
                 from: from, to: to, results: results)
         }
     }
+
+    func weighScores(
+        _ scores: UnsafeMutablePointer<Float>, from: Int, to: Int, maximum: UnsafeMutablePointer<Float>,
+        sums: UnsafeMutablePointer<Float>, result: UnsafeMutablePointer<Float>, size: Int
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.weighScores(
+                scores, from: from, to: to, maximum: maximum, sums: sums, result: result, size: size)
+        case .avx2:
+            KernelsAVX2.weighScores(
+                scores, from: from, to: to, maximum: maximum, sums: sums, result: result, size: size)
+        case .avxVNNI:
+            KernelsAVXVNNI.weighScores(
+                scores, from: from, to: to, maximum: maximum, sums: sums, result: result, size: size)
+        case .avx512VNNI:
+            KernelsAVX512.weighScores(
+                scores, from: from, to: to, maximum: maximum, sums: sums, result: result, size: size)
+        }
+    }
+
+    package func gateBlock(
+        _ gate: UnsafePointer<Float>, _ up: UnsafePointer<Float>, distance: Int, out: UnsafeMutablePointer<Float>
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.gateBlock(gate, up, distance: distance, out: out)
+        case .avx2:
+            KernelsAVX2.gateBlock(gate, up, distance: distance, out: out)
+        case .avxVNNI:
+            KernelsAVXVNNI.gateBlock(gate, up, distance: distance, out: out)
+        case .avx512VNNI:
+            KernelsAVX512.gateBlock(gate, up, distance: distance, out: out)
+        }
+    }
 }

@@ -124,6 +124,11 @@ package struct GatedProduct: @unchecked Sendable {
             let other = gated + 2 * rows * 16
             multiply(gate, groups, first, rows, gated, scratch)
             multiply(up, groups, first, rows, other, scratch)
+            // The groups of a narrower last block are missing: zeros that nothing reads.
+            if groups.count < 2 {
+                (gated + rows * 16).update(repeating: 0, count: rows * 16)
+                (other + rows * 16).update(repeating: 0, count: rows * 16)
+            }
             for row in 0..<rows { join(item, gated + row * 16, other + row * 16, rows * 16, row: first + row) }
         }
     }
@@ -141,19 +146,24 @@ package struct GatedProduct: @unchecked Sendable {
 
     /// The 32 outputs of one row; the second 16 of each are `distance` after the first.
     private func join(
-        _ block: Int, _ gated: UnsafePointer<Float>, _ other: UnsafePointer<Float>, _ distance: Int, row: Int
+        _ block: Int, _ gated: UnsafeMutablePointer<Float>, _ other: UnsafeMutablePointer<Float>, _ distance: Int,
+        row: Int
     ) {
-        let count = min(32, gate.rows - block * 32)
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: 64) { memory in
-            guard let gates = memory.baseAddress else { return }
-            let ups = gates + 32
-            for index in 0..<count {
-                let at = index < 16 ? index : distance + index - 16
-                gates[index] = gated[at] + (gateBias?[block * 32 + index] ?? -0.0)
-                ups[index] = other[at] + (upBias?[block * 32 + index] ?? -0.0)
-            }
-            swiGLU(gates, ups, count: count)
-            output.place(gates, block: block, row: row, forms: forms)
+        add(gateBias, block, gated, distance)
+        add(upBias, block, other, distance)
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: 32) { memory in
+            guard let joined = memory.baseAddress else { return }
+            input.instructionSet.gateBlock(gated, other, distance: distance, out: joined)
+            output.place(joined, block: block, row: row, forms: forms)
+        }
+    }
+
+    private func add(
+        _ bias: UnsafePointer<Float>?, _ block: Int, _ results: UnsafeMutablePointer<Float>, _ distance: Int
+    ) {
+        guard let bias else { return }
+        for index in 0..<min(32, gate.rows - block * 32) {
+            results[index < 16 ? index : distance + index - 16] += bias[block * 32 + index]
         }
     }
 }

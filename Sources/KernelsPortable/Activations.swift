@@ -21,15 +21,12 @@ struct BlockFacts {
 /// Quantises 32 floats to signed bytes, q = round(x / d), and writes the `BlockFacts`.
 package func quantizeBlock(_ x: UnsafePointer<Float>, values: UnsafeMutableRawPointer, facts: UnsafeMutableRawPointer) {
     let out = values.assumingMemoryBound(to: simd_activation.self)
-    var largest: Float = 0
-    var defect: Float = 0  // 0 for finite values, NaN otherwise
-    var k = 0
-    while k < 32 {
-        let magnitude = x[k].magnitude
-        largest = magnitude > largest ? magnitude : largest
-        defect += x[k] - x[k]
-        k &+= 1
-    }
+    let (low, high) = (simd_load(x), simd_load(x + 16))
+    let zero = simd_zero()
+    let magnitudes = simd_max(simd_max(simd_sub(zero, low), low), simd_max(simd_sub(zero, high), high))
+    let largest = simd_largest(magnitudes)
+    // 0 for finite values, NaN otherwise.
+    let defect = simd_sum(simd_add(simd_sub(low, low), simd_sub(high, high)))
     // A block so small that its inverse overflows is zero for all that follows.
     let isUsable = largest > 1e-30
     let inverse: Float = isUsable ? 127 / largest : 0

@@ -36,32 +36,30 @@ import Testing
         #expect(y == zeros)
     }
 
-    @Test(arguments: counts)
-    func swiGLUAgreesWithItsDefinition(count: Int) {
-        var random = SplitMix64(seed: UInt64(count) + 50)
+    @Test(arguments: InstructionSet.available)
+    func gatesAgreeWithTheirDefinition(set: InstructionSet) {
+        var random = SplitMix64(seed: 50)
         for bound in [1, 10, 80] as [Float] {
-            let (gate, up) = (random.floats(count, bound: bound), random.floats(count, bound: 3))
-            var y = gate
-            swiGLU(&y, up, count: count)
-            for index in 0..<count {
-                let g = Double(gate[index])
-                let truth = g / (1 + exp(-g)) * Double(up[index])
-                #expect(abs(Double(y[index]) - truth) <= abs(truth) * 8 * 0x1p-24)
+            let (gate, up) = (random.floats(48, bound: bound), random.floats(48, bound: 3))
+            var out = [Float](repeating: .nan, count: 32)
+            set.gateBlock(gate, up, distance: 32, out: &out)
+            for index in 0..<32 {
+                let at = index < 16 ? index : index + 16
+                let g = Double(gate[at])
+                let truth = g / (1 + exp(-g)) * Double(up[at])
+                #expect(abs(Double(out[index]) - truth) <= abs(truth) * 8 * 0x1p-24)
             }
-            let alone = gate.indices.map { index in
-                var one = [gate[index]]
-                swiGLU(&one, [up[index]], count: 1)
-                return one[0].bitPattern
-            }
-            #expect(y.map(\.bitPattern) == alone)
         }
     }
 
-    @Test func swiGLUOfExtremes() {
-        var gate: [Float] = [-1000, 1000, 0, -100, .nan, -1e38, 1e38]
-        swiGLU(&gate, [1, 1, 1, 1, 1, 1, 1], count: 7)
-        #expect(gate[0] == 0 && gate[1] == 1000 && gate[2] == 0 && gate[3].magnitude < 1e-37)
-        #expect(gate[4].isNaN && gate[5] == 0 && gate[6] == 1e38)
+    @Test(arguments: InstructionSet.available)
+    func gatesOfExtremes(set: InstructionSet) {
+        var gate = [Float](repeating: 0, count: 32)
+        gate.replaceSubrange(0..<7, with: [-1000, 1000, 0, -100, .nan, -1e38, 1e38])
+        var out = gate
+        set.gateBlock(gate, [Float](repeating: 1, count: 32), distance: 16, out: &out)
+        #expect(out[0] == 0 && out[1] == 1000 && out[2] == 0 && out[3].magnitude < 1e-36)
+        #expect(out[4].isNaN && out[5] == 0 && out[6] == 1e38 && out[7...].allSatisfy { $0 == 0 })
     }
 
     private struct Rotation {

@@ -324,7 +324,12 @@ private final class ProductWork: TeamWork {
             let bias = random.next() & 1 == 0 ? random.floats(outputs) : nil
             var expected = try gate.product(x, bias: bias, pool: pool, .native, precision)
             let other = try up.product(x, bias: nil, pool: pool, .native, precision)
-            swiGLU(&expected, other, count: expected.count)
+            for index in expected.indices {
+                var block = [Float](repeating: 0, count: 32)
+                let (one, two) = ([Float](repeating: expected[index], count: 32), other[index])
+                InstructionSet.native.gateBlock(one, [Float](repeating: two, count: 32), distance: 16, out: &block)
+                expected[index] = block[0]
+            }
             let result = try gate.gated(x, bias: bias, up: up.matrix, pool: pool, precision)
             #expect(result.map(\.bitPattern) == expected.map(\.bitPattern), "\(rows) rows, \(outputs) outputs")
         }
