@@ -21,7 +21,7 @@ package struct EngineOptions: Sendable {
     package var draftModel: LanguageModel?
     /// nil: after the model.
     package var kvFormat: KVFormat?
-    package var activations = Activations.Precision.f32
+    package var activations = Activations.Precision.q8
     package var runsInBackground = false
     /// 0: `defaultKVTokens` or one full context, whichever is more.
     package var kvBudgetBytes = 0

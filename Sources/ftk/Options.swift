@@ -46,8 +46,8 @@ struct EngineArguments: ParsableArguments {
     @Option(help: "Storage of the KV cache: \(KVName.allCases.map(\.rawValue).joined(separator: ", ")).")
     var kv = KVName.auto
 
-    @Option(help: "How quantised weights see activations: f32, or q8, which is faster and less exact.")
-    var activations = ActivationsName.f32
+    @Option(help: "How quantised weights see activations: q8, or f32, which is exact and slower.")
+    var activations = ActivationsName.q8
 
     @Option(name: [.customShort("t"), .long], help: "Threads that compute; 0: as many as the process may use.")
     var threads = 0

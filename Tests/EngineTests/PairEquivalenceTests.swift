@@ -17,7 +17,7 @@ import Testing
     }
 
     private static func plain(
-        _ kv: KVFormat?, _ activations: Activations.Precision = .f32
+        _ kv: KVFormat?, _ activations: Activations.Precision = .q8
     ) throws -> InferenceEngine {
         try engine {
             $0.draftModel = nil

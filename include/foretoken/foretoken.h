@@ -286,9 +286,10 @@ enum {
 /* How products with quantised weights see activations. Weights in F32, F16 and BF16, and those of types without byte
  * kernels (Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, IQ4), always see floats. */
 enum {
-    FTK_ACTIVATIONS_F32 = 0,         /* results are those of the weights expanded to F32 */
-    FTK_ACTIVATIONS_Q8 = 1           /* bytes with a scale for every 32: up to three times as fast, less exact. The text is
-                                        another than with F32, and as independent of speculation and batching */
+    FTK_ACTIVATIONS_F32 = 0,         /* results are those of the weights expanded to F32; many rows cost up to three times
+                                        as much. The text is another than with Q8 */
+    FTK_ACTIVATIONS_Q8 = 1           /* bytes with a scale for every 32, as other engines for CPUs do. The error is a fraction
+                                        of what the weights lost when they were quantised */
 };
 
 enum {
@@ -324,7 +325,7 @@ typedef struct ftk_engine_options {
     uint32_t max_queued_requests;    /* waiting, 1 to 1000000; one more is refused with QUEUE_FULL. Default 1024 */
     uint32_t max_step_tokens;        /* rows of one pass; longer prompts are cut into chunks. 32 to 8192. Default 256 */
     int32_t log_level;               /* FTK_LOG_*: the most detailed that is reported. Default FTK_LOG_WARNING */
-    int32_t activations;             /* FTK_ACTIVATIONS_*, of target and draft. Default FTK_ACTIVATIONS_F32 */
+    int32_t activations;             /* FTK_ACTIVATIONS_*, of target and draft. Default FTK_ACTIVATIONS_Q8 */
     int32_t reserved;                /* must be 0. Default 0 */
     ftk_log_callback log;            /* NULL: none. Default NULL */
     void *log_user_data;

@@ -37,7 +37,7 @@ class Engine:
         drafter: str = "auto",
         draft_tokens: int = 4,
         kv: str = "auto",
-        activations: str = "f32",
+        activations: str = "q8",
         background: bool = True,
         threads: int = 0,
         kv_budget_bytes: int = 0,
@@ -49,7 +49,7 @@ class Engine:
         log_level: str = "warning",
     ) -> None:
         """policy: "off" or "static". drafter: "auto", "lookup" or "model" (which needs `draft`).
-        kv: "auto", "f32", "f16" or "q8_0". activations: "f32", or "q8", which is faster and less exact. 0 means the library's choice; see ftk_engine_options."""
+        kv: "auto", "f32", "f16" or "q8_0". activations: "q8", or "f32", which is exact and slower. 0 means the library's choice; see ftk_engine_options."""
         options = EngineOptions(
             policy=policy,
             drafter=drafter,
