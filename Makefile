@@ -79,7 +79,7 @@ install: build ## install the library, its header, foretoken.pc and ftk: make in
 	install -Dm755 $(RELEASE)/ftk $(DESTDIR)$(PREFIX)/bin/ftk
 	strip $(DESTDIR)$(PREFIX)/bin/ftk
 	install -d $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig
-	sed -e '/^#/d' -e 's|@VERSION@|$(VERSION)|' -e 's|@ABI_VERSION@|$(ABI)|' -e 's|@SIMD@|avx512-vnni avx-vnni avx2 portable|' \
+	sed -e '/^#/d' -e 's|@VERSION@|$(VERSION)|' -e 's|@ABI_VERSION@|$(ABI)|' -e 's|@SIMD@|avx512-bf16 avx512-vnni avx-vnni avx2 portable|' \
 		-e 's|@LIBDIR_FROM_PREFIX@|$(LIBDIR)|' -e 's|@PREFIX_FROM_PCFILEDIR@|$(UP)|' \
 		bindings/c/foretoken.pc.in > $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig/foretoken.pc
 

@@ -44,9 +44,13 @@ let package = Package(
         kernels("KernelsAVX2", avx2),
         kernels("KernelsAVXVNNI", avx2 + ["-mavxvnni"]),
         kernels("KernelsAVX512", avx512),
+        kernels("KernelsAVX512BF16", avx512 + ["-mavx512bf16"]),
         .target(
             name: "Kernels",
-            dependencies: ["CSystem", "CSIMD", "KernelsPortable", "KernelsAVX2", "KernelsAVXVNNI", "KernelsAVX512"],
+            dependencies: [
+                "CSystem", "CSIMD", "KernelsPortable", "KernelsAVX2", "KernelsAVXVNNI", "KernelsAVX512",
+                "KernelsAVX512BF16",
+            ],
             swiftSettings: swift6),
         .target(name: "Formats", swiftSettings: safe),
         .target(name: "Model", dependencies: ["Kernels", "Formats"], swiftSettings: swift6),
@@ -83,9 +87,12 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine"],
             path: "Tests/TestSupport", swiftSettings: swift6),
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Formats", "TestSupport"], swiftSettings: swift6),
         .testTarget(
-            name: "ModelTests", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine", "TestSupport"],
+            name: "ModelTests", dependencies: [
+                "Kernels", "Formats", "Model", "Speculation", "Engine", "TestSupport", "AllocationCounter",
+            ],
             exclude: ["Fixtures"], swiftSettings: swift6),
         .testTarget(
             name: "FormatsTests", dependencies: ["Formats", "TestSupport"],

@@ -119,12 +119,13 @@ SIMD_INLINE simd_floats simd_load_halves(const void *p) {
     simd_floats r = { _mm256_cvtph_ps(_mm_loadu_si128(v)), _mm256_cvtph_ps(_mm_loadu_si128(v + 1)) };
     return r;
 }
-SIMD_INLINE __m256 simd_widen_bfloats(__m128i v) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
+SIMD_INLINE __m256 simd_bfloats_8(__m256i pairs, int second) {
+    return _mm256_castsi256_ps(second ? _mm256_and_si256(pairs, _mm256_set1_epi32((int)0xFFFF0000u))
+                                      : _mm256_slli_epi32(pairs, 16));
 }
-SIMD_INLINE simd_floats simd_load_bfloats(const void *p) {
-    const __m128i *v = (const __m128i *)p;
-    simd_floats r = { simd_widen_bfloats(_mm_loadu_si128(v)), simd_widen_bfloats(_mm_loadu_si128(v + 1)) };
+SIMD_INLINE simd_floats simd_load_bfloats(const void *p, int second) {
+    const __m256i *v = (const __m256i *)p;
+    simd_floats r = { simd_bfloats_8(_mm256_loadu_si256(v), second), simd_bfloats_8(_mm256_loadu_si256(v + 1), second) };
     return r;
 }
 SIMD_INLINE simd_floats simd_load_unsigned(const void *p) {

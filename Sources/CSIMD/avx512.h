@@ -42,9 +42,20 @@ SIMD_INLINE void simd_store(float *p, simd_floats v) { _mm512_storeu_ps(p, v); }
 SIMD_INLINE simd_floats simd_load_halves(const void *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
-SIMD_INLINE simd_floats simd_load_bfloats(const void *p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
+/* The first or the second of 16 pairs of BF16. */
+SIMD_INLINE simd_floats simd_load_bfloats(const void *p, int second) {
+    const __m512i pairs = _mm512_loadu_si512(p);
+    return _mm512_castsi512_ps(second ? _mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000u))
+                                      : _mm512_slli_epi32(pairs, 16));
 }
+#ifdef __AVX512BF16__
+/* sums + both products of 16 pairs of weights with the pair at `x`. */
+SIMD_INLINE simd_floats simd_dot_pairs(simd_floats sums, simd_bytes weights, const void *x) {
+    int32_t pair;
+    memcpy(&pair, x, 4);
+    return _mm512_dpbf16_ps(sums, (__m512bh)weights, (__m512bh)_mm512_set1_epi32(pair));
+}
+#endif
 SIMD_INLINE simd_floats simd_load_unsigned(const void *p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }

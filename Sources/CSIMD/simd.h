@@ -32,4 +32,17 @@ SIMD_INLINE void simd_prefetch(const void *address) { _mm_prefetch((const char *
 #include "sse2.h"
 #endif
 
+/* Where there is no instruction for it, activations stay floats and nobody calls this but tests. */
+#ifndef __AVX512BF16__
+SIMD_INLINE simd_floats simd_dot_pairs(simd_floats sums, simd_bytes weights, const void *x) {
+    uint32_t pair;
+    memcpy(&pair, x, 4);
+    const uint32_t bits[2] = { pair << 16, pair & 0xFFFF0000u };
+    float two[2];
+    memcpy(two, bits, 8);
+    const simd_floats first = simd_fma_scalar(simd_load_bfloats(&weights, 0), two[0], sums);
+    return simd_fma_scalar(simd_load_bfloats(&weights, 1), two[1], first);
+}
+#endif
+
 #endif

@@ -78,8 +78,11 @@ SIMD_INLINE __m128i simd_words(const void *p, int i) {
 SIMD_INLINE simd_floats simd_load_halves(const void *p) {
     SIMD_EACH(simd_floats, 4, simd_widen_halves(simd_words(p, i)));
 }
-SIMD_INLINE simd_floats simd_load_bfloats(const void *p) {
-    SIMD_EACH(simd_floats, 4, _mm_castsi128_ps(_mm_slli_epi32(simd_words(p, i), 16)));
+SIMD_INLINE __m128 simd_bfloats_4(__m128i pairs, int second) {
+    return _mm_castsi128_ps(second ? _mm_and_si128(pairs, _mm_set1_epi32((int)0xFFFF0000u)) : _mm_slli_epi32(pairs, 16));
+}
+SIMD_INLINE simd_floats simd_load_bfloats(const void *p, int second) {
+    SIMD_EACH(simd_floats, 4, simd_bfloats_4(_mm_loadu_si128((const __m128i *)p + i), second));
 }
 SIMD_INLINE simd_floats simd_load_unsigned(const void *p) {
     const uint8_t *b = (const uint8_t *)p;

@@ -18,9 +18,9 @@ package struct ActivationStorage: @unchecked Sendable {
         self.maxColumns = (maxColumns + 31) / 32 * 32
     }
 
-    /// Per element 4 bytes arranged and 2 quantised, and 16 for every 32. nil when that overflows.
+    /// Per element 4 bytes arranged, 2 quantised, 2 rounded, and 16 for every 32. nil when that overflows.
     package static func floats(maxRows: Int, maxColumns: Int) -> Int? {
-        checkedProduct(maxRows, (maxColumns + 31) / 32, (32 * 6 + 16) / 4)
+        checkedProduct(maxRows, (maxColumns + 31) / 32, (32 * 8 + 16) / 4)
     }
 
     /// Room for `rows` rows of `columns`, up to those that the memory was made for. The content is undefined.
@@ -30,7 +30,7 @@ package struct ActivationStorage: @unchecked Sendable {
         return Activations(
             instructionSet: instructionSet, precision: precision, rows: rows, columns: columns,
             arranged: base.assumingMemoryBound(to: Float.self), values: values,
-            facts: values + maxRows * maxColumns * 2)
+            rounded: values + maxRows * maxColumns * 2, facts: values + maxRows * maxColumns * 4)
     }
 }
 
@@ -52,6 +52,8 @@ package struct Activations: @unchecked Sendable {
         package static let quantized = Forms(rawValue: 1)
         /// Floats, [columns / 8, rows, 8], columns rounded up with zeros.
         package static let arranged = Forms(rawValue: 2)
+        /// BF16: see `pairProduct` of the kernels.
+        package static let rounded = Forms(rawValue: 4)
     }
 
     let instructionSet: InstructionSet
@@ -60,11 +62,14 @@ package struct Activations: @unchecked Sendable {
     package let columns: Int
     let arranged: UnsafeMutablePointer<Float>
     let values: UnsafeMutableRawPointer
+    let rounded: UnsafeMutableRawPointer
     let facts: UnsafeMutableRawPointer
 
     /// What a product with `matrix` reads.
     package func form(for matrix: WeightMatrix) -> Forms {
-        matrix.isQuantizedGroups && precision == .q8 ? .quantized : .arranged
+        if precision == .f32 { return .arranged }
+        if matrix.isBFloatGroups && instructionSet.multipliesBFloats { return .rounded }
+        return matrix.isQuantizedGroups ? .quantized : .arranged
     }
 
     /// Places row `row`, [columns] at `x`.
@@ -78,6 +83,9 @@ package struct Activations: @unchecked Sendable {
         if forms.contains(.quantized) {
             instructionSet.quantizeBlock(
                 x, values: values + at * 32 * instructionSet.activationBytes, facts: facts + at * 16)
+        }
+        if forms.contains(.rounded) {
+            instructionSet.roundBlock(x, count: min(32, columns - block * 32), values: rounded + at * 64)
         }
         if forms.contains(.arranged) { arrange(x, block, row) }
     }

@@ -1,23 +1,34 @@
 import CSIMD
 
-/// Bytes per second at which the threads of `pool` together read memory that no cache holds; the best of `repeats`.
-package func readBandwidth(pool: ThreadPool, repeats: Int = 5) -> Double? {
-    let piece = 1 << 20
-    let pieces = 512
-    guard let storage = Storage(byteCount: piece * pieces), let sums = Storage(byteCount: pool.threads * 64) else {
-        return nil
+/// Reads memory that no cache holds, to see how fast that goes.
+package final class BandwidthProbe {
+    private let pool: ThreadPool
+    private let storage: Storage
+    private let sums: Storage
+    private static let piece = 1 << 20
+    private static let pieces = 512
+
+    /// nil when there is no memory for it.
+    package init?(pool: ThreadPool) {
+        guard let storage = Storage(byteCount: Self.piece * Self.pieces, readInOrder: true),
+            let sums = Storage(byteCount: pool.threads * 64)
+        else { return nil }
+        self.pool = pool
+        self.storage = storage
+        self.sums = sums
+        // Untouched pages all share one page of zeros.
+        for offset in stride(from: 0, to: storage.byteCount, by: 4096) {
+            storage.base.storeBytes(of: 1, toByteOffset: offset, as: UInt8.self)
+        }
     }
-    // Untouched pages all share one page of zeros.
-    for offset in stride(from: 0, to: storage.byteCount, by: 4096) {
-        storage.base.storeBytes(of: 1, toByteOffset: offset, as: UInt8.self)
-    }
-    var best = 0.0
-    for _ in 0..<repeats {
-        let start = monotonicMicroseconds()
-        pool.run(pieces) { thread, item in
-            let from = storage.base + item * piece
+
+    /// Bytes per second at which the threads of the pool read together, this time.
+    package func measure() -> Double {
+        let start = monotonicNanoseconds()
+        pool.run(Self.pieces) { thread, item in
+            let from = storage.base + item * Self.piece
             var (a, b) = (SIMD8<UInt64>(), SIMD8<UInt64>())
-            for offset in stride(from: 0, to: piece, by: 128) {
+            for offset in stride(from: 0, to: Self.piece, by: 128) {
                 simd_prefetch(from + offset + 4096)
                 simd_prefetch(from + offset + 4160)
                 a ^= (from + offset).loadUnaligned(as: SIMD8<UInt64>.self)
@@ -26,7 +37,6 @@ package func readBandwidth(pool: ThreadPool, repeats: Int = 5) -> Double? {
             // Kept, so that the reads are.
             (sums.base + thread * 64).storeBytes(of: a ^ b, as: SIMD8<UInt64>.self)
         }
-        best = max(best, Double(storage.byteCount) / Double(max(1, monotonicMicroseconds() - start)) * 1e6)
+        return Double(storage.byteCount) / Double(max(1, monotonicNanoseconds() - start)) * 1e9
     }
-    return best
 }

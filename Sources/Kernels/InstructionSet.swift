@@ -1,6 +1,7 @@
 import CSIMD
 import KernelsAVX2
 import KernelsAVX512
+import KernelsAVX512BF16
 import KernelsAVXVNNI
 import KernelsPortable
 
@@ -11,6 +12,7 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
     case avx2 = 1
     case avxVNNI = 2
     case avx512VNNI = 3
+    case avx512BF16 = 4
 
     /// The best one that this machine has.
     package static let native = InstructionSet(rawValue: Int(cpu_level())) ?? .portable
@@ -20,7 +22,7 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
 
     private var isAvailable: Bool {
         // A machine may have the 512-bit products without the 256-bit ones.
-        self == .avxVNNI && Self.native == .avx512VNNI ? cpu_has_avx_vnni() != 0 : self <= Self.native
+        self == .avxVNNI && Self.native > .avxVNNI ? cpu_has_avx_vnni() != 0 : self <= Self.native
     }
 
     package static func < (a: InstructionSet, b: InstructionSet) -> Bool { a.rawValue < b.rawValue }
@@ -31,8 +33,12 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
         case .avx2: "avx2"
         case .avxVNNI: "avx-vnni"
         case .avx512VNNI: "avx512-vnni"
+        case .avx512BF16: "avx512-bf16"
         }
     }
+
+    /// Whether there is an instruction for products of BF16 with BF16.
+    var multipliesBFloats: Bool { self == .avx512BF16 }
 
     /// Bytes of one quantised activation.
     package var activationBytes: Int {
@@ -41,6 +47,7 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
         case .avx2: KernelsAVX2.activationBytes()
         case .avxVNNI: KernelsAVXVNNI.activationBytes()
         case .avx512VNNI: KernelsAVX512.activationBytes()
+        case .avx512BF16: KernelsAVX512BF16.activationBytes()
         }
     }
 
@@ -56,6 +63,8 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
             KernelsAVXVNNI.quantizeBlock(x, values: values, facts: facts)
         case .avx512VNNI:
             KernelsAVX512.quantizeBlock(x, values: values, facts: facts)
+        case .avx512BF16:
+            KernelsAVX512BF16.quantizeBlock(x, values: values, facts: facts)
         }
     }
 
@@ -78,6 +87,10 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
                 first: first, rows: rows, results: results)
         case .avx512VNNI:
             KernelsAVX512.quantizedProduct(
+                format: format, weights: weights, blocks: blocks, values: values, facts: facts, stride: stride,
+                first: first, rows: rows, results: results)
+        case .avx512BF16:
+            KernelsAVX512BF16.quantizedProduct(
                 format: format, weights: weights, blocks: blocks, values: values, facts: facts, stride: stride,
                 first: first, rows: rows, results: results)
         }
@@ -104,6 +117,10 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
             KernelsAVX512.floatProduct(
                 format: format, weights: weights, blocks: blocks, values: values, stride: stride, first: first,
                 rows: rows, cell: cell, results: results)
+        case .avx512BF16:
+            KernelsAVX512BF16.floatProduct(
+                format: format, weights: weights, blocks: blocks, values: values, stride: stride, first: first,
+                rows: rows, cell: cell, results: results)
         }
     }
 
@@ -126,6 +143,10 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
                 values: values, rows: rows, results: results)
         case .avx512VNNI:
             KernelsAVX512.fusedProduct(
+                format: format, weights: weights, groupBytes: groupBytes, groups: groups, blocks: blocks,
+                values: values, rows: rows, results: results)
+        case .avx512BF16:
+            KernelsAVX512BF16.fusedProduct(
                 format: format, weights: weights, groupBytes: groupBytes, groups: groups, blocks: blocks,
                 values: values, rows: rows, results: results)
         }
@@ -152,6 +173,10 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
             KernelsAVX512.denseProduct(
                 format: format, weights: weights, chunks: chunks, values: values, stride: stride, first: first,
                 rows: rows, results: results)
+        case .avx512BF16:
+            KernelsAVX512BF16.denseProduct(
+                format: format, weights: weights, chunks: chunks, values: values, stride: stride, first: first,
+                rows: rows, results: results)
         }
     }
 
@@ -171,6 +196,9 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
                 format: format, count: count, queries: queries, size: size, keys: keys, scores: scores)
         case .avx512VNNI:
             KernelsAVX512.scoreBlock(
+                format: format, count: count, queries: queries, size: size, keys: keys, scores: scores)
+        case .avx512BF16:
+            KernelsAVX512BF16.scoreBlock(
                 format: format, count: count, queries: queries, size: size, keys: keys, scores: scores)
         }
     }
@@ -196,6 +224,10 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
             KernelsAVX512.weighBlock(
                 format: format, count: count, weights: weights, size: size, values: values, valueBytes: valueBytes,
                 from: from, to: to, results: results)
+        case .avx512BF16:
+            KernelsAVX512BF16.weighBlock(
+                format: format, count: count, weights: weights, size: size, values: values, valueBytes: valueBytes,
+                from: from, to: to, results: results)
         }
     }
 
@@ -216,6 +248,9 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
         case .avx512VNNI:
             KernelsAVX512.weighScores(
                 scores, from: from, to: to, maximum: maximum, sums: sums, result: result, size: size)
+        case .avx512BF16:
+            KernelsAVX512BF16.weighScores(
+                scores, from: from, to: to, maximum: maximum, sums: sums, result: result, size: size)
         }
     }
 
@@ -231,6 +266,46 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
             KernelsAVXVNNI.gateBlock(gate, up, distance: distance, out: out)
         case .avx512VNNI:
             KernelsAVX512.gateBlock(gate, up, distance: distance, out: out)
+        case .avx512BF16:
+            KernelsAVX512BF16.gateBlock(gate, up, distance: distance, out: out)
+        }
+    }
+
+    func roundBlock(_ x: UnsafePointer<Float>, count: Int, values: UnsafeMutableRawPointer) {
+        switch self {
+        case .portable: KernelsPortable.roundBlock(x, count: count, values: values)
+        case .avx2: KernelsAVX2.roundBlock(x, count: count, values: values)
+        case .avxVNNI: KernelsAVXVNNI.roundBlock(x, count: count, values: values)
+        case .avx512VNNI: KernelsAVX512.roundBlock(x, count: count, values: values)
+        case .avx512BF16: KernelsAVX512BF16.roundBlock(x, count: count, values: values)
+        }
+    }
+
+    func pairProduct(
+        weights: UnsafeRawPointer, chunks: Int, values: UnsafeRawPointer, stride: Int, first: Int, rows: Int,
+        results: UnsafeMutablePointer<Float>
+    ) {
+        switch self {
+        case .portable:
+            KernelsPortable.pairProduct(
+                weights: weights, chunks: chunks, values: values, stride: stride, first: first, rows: rows,
+                results: results)
+        case .avx2:
+            KernelsAVX2.pairProduct(
+                weights: weights, chunks: chunks, values: values, stride: stride, first: first, rows: rows,
+                results: results)
+        case .avxVNNI:
+            KernelsAVXVNNI.pairProduct(
+                weights: weights, chunks: chunks, values: values, stride: stride, first: first, rows: rows,
+                results: results)
+        case .avx512VNNI:
+            KernelsAVX512.pairProduct(
+                weights: weights, chunks: chunks, values: values, stride: stride, first: first, rows: rows,
+                results: results)
+        case .avx512BF16:
+            KernelsAVX512BF16.pairProduct(
+                weights: weights, chunks: chunks, values: values, stride: stride, first: first, rows: rows,
+                results: results)
         }
     }
 }

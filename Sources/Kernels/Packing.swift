@@ -12,6 +12,11 @@ func packWords(_ row: Bytes, _ lane: Int, _ columns: Int, _ size: Int, _ out: Mu
     for k in 0..<columns { copy(row + k * size, out + (k * 16 + lane) * size, size) }
 }
 
+/// Two consecutive k of each of the 16 rows side by side.
+func packPairs(_ row: Bytes, _ lane: Int, _ columns: Int, _ out: MutableBytes) {
+    for k in 0..<columns { copy(row + k * 2, out + (k / 2 * 16 + lane) * 4 + k % 2 * 2, 2) }
+}
+
 func packQ8_0(_ row: Bytes, _ lane: Int, _ blocks: Int, _ out: MutableBytes) {
     for block in 0..<blocks {
         let (from, to) = (row + block * 34, out + block * 544)

@@ -206,6 +206,12 @@ extension WeightMatrix {
             return
         }
         let weights = data + group * groupBytes
+        if input.form(for: self) == .rounded {
+            set.pairProduct(
+                weights: weights, chunks: chunks, values: input.rounded, stride: input.rows, first: first, rows: rows,
+                results: results)
+            return
+        }
         guard let index = format.quantizedIndex else {
             set.denseProduct(
                 format: format.denseIndex, weights: weights, chunks: chunks, values: input.arranged,

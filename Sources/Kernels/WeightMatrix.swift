@@ -35,6 +35,11 @@ package struct WeightMatrix: @unchecked Sendable {
         if case .groups(let format, _) = layout { format.quantizedIndex != nil } else { false }
     }
 
+    /// Whether the weights are pairs of BF16.
+    var isBFloatGroups: Bool {
+        if case .groups(.bf16, _) = layout { true } else { false }
+    }
+
     /// Expands 16 rows as floats in the layout of F32 groups: [columns rounded up to 8, 16]; what is missing is 0.
     func interleave(_ group: Int, into cell: UnsafeMutablePointer<Float>) {
         cell.update(repeating: 0, count: (columns + 7) / 8 * 128)
@@ -120,7 +125,8 @@ package enum PackedFormat: Sendable {
             case .q5_K: packQ5K(row, lane, columns / 256, out)
             case .q6_K: packQ6K(row, lane, columns / 256, out)
             case .f32: packWords(row, lane, columns, 4, out)
-            case .f16, .bf16: packWords(row, lane, columns, 2, out)
+            case .f16: packWords(row, lane, columns, 2, out)
+            case .bf16: packPairs(row, lane, columns, out)
             }
         }
     }
@@ -140,7 +146,8 @@ package enum PackedFormat: Sendable {
             for k in 0..<columns { target[k] = half(bytes, (k * 16 + lane) * 2) }
         case .bf16:
             for k in 0..<columns {
-                target[k] = floatFromBFloat((group + (k * 16 + lane) * 2).loadUnaligned(as: UInt16.self))
+                let at = (k / 2 * 16 + lane) * 4 + k % 2 * 2
+                target[k] = floatFromBFloat((group + at).loadUnaligned(as: UInt16.self))
             }
         }
     }

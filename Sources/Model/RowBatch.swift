@@ -23,18 +23,21 @@ package struct RowBatch: Sendable {
     /// Adds `newTokens` of a sequence from `position` on; `blocks` maps position / kvBlockTokens to blocks.
     /// Returns the index of the first new row.
     @discardableResult
-    package mutating func append(
-        tokens newTokens: some Collection<Int32>, position: Int, blocks: [Int32]
-    ) -> Int {
+    package mutating func append(tokens newTokens: ArraySlice<Int32>, position: Int, blocks: [Int32]) -> Int {
         let first = count
         let start = Int32(blockTables.count)
         blockTables.append(contentsOf: blocks)
-        for (index, token) in newTokens.enumerated() {
-            tokens.append(token)
+        tokens.append(contentsOf: newTokens)
+        for index in 0..<newTokens.count {
             positions.append(Int32(position + index))
             tableStarts.append(start)
         }
         return first
+    }
+
+    @discardableResult
+    package mutating func append(tokens newTokens: [Int32], position: Int, blocks: [Int32]) -> Int {
+        append(tokens: newTokens[...], position: position, blocks: blocks)
     }
 
     /// The arrays as the threads of a pass read them.

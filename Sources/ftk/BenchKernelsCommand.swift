@@ -36,11 +36,14 @@ struct BenchKernelsCommand: ParsableCommand {
             throw Failure.invalid("--shape must be two numbers, outputs and columns, and --repeats above 0")
         }
         let pool = ThreadPool(threads: threads > 0 ? threads : availableProcessors())
+        let probe = BandwidthProbe(pool: pool)
+        var bandwidths: [Double] = []
         var cells: [Cell] = []
         for name in types.split(separator: ",") {
             cells += try measure(String(name), rows, outputs: shape[0], columns: shape[1], pool)
+            bandwidths.append(probe?.measure() ?? 0)
         }
-        let bandwidth = readBandwidth(pool: pool) ?? 0
+        let bandwidth = bandwidths.median
         if output.json {
             Output.line(json(cells, pool, bandwidth, shape).rendered)
         } else {
@@ -129,7 +132,8 @@ struct BenchKernelsCommand: ParsableCommand {
 }
 
 extension [Double] {
-    var median: Double { sorted()[count / 2] }
+    /// 0 for none.
+    var median: Double { isEmpty ? 0 : sorted()[count / 2] }
     var spread: Double { (self.max() ?? 0) - (self.min() ?? 0) }
 }
 

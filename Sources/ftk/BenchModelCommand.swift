@@ -44,14 +44,14 @@ struct BenchModelCommand: ParsableCommand {
         let model = try loadModel(model.model, threads: threads)
         let loadTime = monotonicMicroseconds() - loadStart
         let pool = ThreadPool(threads: threads > 0 ? threads : availableProcessors())
-        try measure(&shapes, model, pool)
-        let bandwidth = readBandwidth(pool: pool) ?? 0
+        let bandwidth = try measure(&shapes, model, pool)
         let report = Report(
             model: model, pool: pool, bandwidth: bandwidth, loadTime: loadTime, resident: residentBytes())
         if output.json { Output.line(json(shapes, report).rendered) } else { show(shapes, report) }
     }
 
-    private func measure(_ shapes: inout [Shape], _ model: LanguageModel, _ pool: ThreadPool) throws {
+    /// Times every shape in turn; gives the bandwidth that was measured between the rounds, for machines change.
+    private func measure(_ shapes: inout [Shape], _ model: LanguageModel, _ pool: ThreadPool) throws -> Double {
         let mostRows = shapes.map(\.rows).max() ?? 1
         let tokens = shapes.map { $0.rows + $0.context }.max() ?? 1
         let blocks = EngineSizing.blocks(forTokens: tokens)
@@ -61,8 +61,12 @@ struct BenchModelCommand: ParsableCommand {
             model: model, cache: cache, pool: pool, maxRows: mostRows, maxLogitRows: min(mostRows, 64),
             precision: activations.precision)
         let table = (0..<Int32(blocks)).map { $0 }
+        let probe = BandwidthProbe(pool: pool)
+        var bandwidths: [Double] = []
         for round in 0...repeats {  // the first round warms up
-            for index in shapes.indices {
+            if round > 0 { bandwidths.append(probe?.measure() ?? 0) }
+            // There and back, so that no shape always follows the same one.
+            for index in round % 2 == 0 ? Array(shapes.indices) : shapes.indices.reversed() {
                 if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
                 var batch = RowBatch()
                 let ids = (0..<shapes[index].rows).map { Int32(($0 * 7 + round) % model.configuration.vocabularySize) }
@@ -79,6 +83,7 @@ struct BenchModelCommand: ParsableCommand {
                 if round > 0 { shapes[index].times.append(time) }
             }
         }
+        return bandwidths.median
     }
 
     // MARK: Reports

@@ -109,9 +109,12 @@ private struct TestMatrix {
 
     /// The plain sum in doubles of what the kernel multiplies: activations quantised by their definition.
     func reference(
-        _ x: [Float], bias: [Float]?, _ precision: Activations.Precision
+        _ x: [Float], bias: [Float]?, _ precision: Activations.Precision, _ set: InstructionSet
     ) -> (values: [Double], sizes: [Double]) {
-        let seen = precision == .q8 && isQuantizedLayout ? Self.quantized(x) : x.map { Double($0) }
+        let seen =
+            precision == .q8 && isQuantizedLayout
+            ? Self.quantized(x)
+            : precision == .q8 && type == .bf16 && set == .avx512BF16 ? Self.rounded(x) : x.map { Double($0) }
         var (values, sizes): ([Double], [Double]) = ([], [])
         for row in 0..<x.count / columns {
             for output in 0..<rows {
@@ -133,6 +136,16 @@ private struct TestMatrix {
 
     /// Types without a layout of their own see floats.
     private var isQuantizedLayout: Bool { type.blockElements > 1 && PackedFormat(type.kernelFormat) != nil }
+
+    /// To the nearest BF16, ties to even.
+    private static func rounded(_ x: [Float]) -> [Double] {
+        x.map { value in
+            let low = value.bitPattern & 0xFFFF
+            let down = value.bitPattern & 0xFFFF_0000
+            let up = low > 0x8000 || (low == 0x8000 && value.bitPattern & 0x10000 != 0)
+            return Double(Float(bitPattern: up ? down &+ 0x10000 : down))
+        }
+    }
 
     private static func quantized(_ x: [Float]) -> [Double] {
         stride(from: 0, to: x.count, by: 32).flatMap { start -> [Double] in
@@ -209,7 +222,7 @@ private final class ProductWork: TeamWork {
                 let bias = random.next() & 1 == 0 ? random.floats(outputs) : nil
                 for precision in [Activations.Precision.q8, .f32] {
                     let y = try packed.product(x, bias: bias, pool: pool, set, precision)
-                    let (values, sizes) = packed.reference(x, bias: bias, precision)
+                    let (values, sizes) = packed.reference(x, bias: bias, precision, set)
                     // A sum of floats rounds at every k; one of bytes does so less often.
                     let roundings = Double(columns + 24)
                     let worst = y.indices.map {

@@ -283,13 +283,13 @@ enum {
     FTK_KV_Q8_0 = 3                  /* blocks of 32 with one scale, within one token; head_dimension % 32 == 0 */
 };
 
-/* How products with quantised weights see activations. Weights in F32, F16 and BF16, and those of types without byte
- * kernels (Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, IQ4), always see floats. */
+/* How products see activations. Weights in F32 and F16, and those of types without byte kernels (Q4_1, Q5_0, Q5_1, Q2_K,
+ * Q3_K, IQ4), always see floats; those in BF16 do unless the processor multiplies BF16. */
 enum {
     FTK_ACTIVATIONS_F32 = 0,         /* results are those of the weights expanded to F32; many rows cost up to three times
                                         as much. The text is another than with Q8 */
-    FTK_ACTIVATIONS_Q8 = 1           /* bytes with a scale for every 32, as other engines for CPUs do. The error is a fraction
-                                        of what the weights lost when they were quantised */
+    FTK_ACTIVATIONS_Q8 = 1           /* bytes with a scale for every 32, as other engines for CPUs do; BF16 for weights in BF16.
+                                        The error is a fraction of what the weights lost when they were quantised */
 };
 
 enum {

@@ -1,0 +1,86 @@
+import AllocationCounter
+import Formats
+import Glibc
+import Kernels
+import Model
+import Speculation
+import TestSupport
+import Testing
+
+/// In processes of their own, where no other test allocates.
+@Suite struct AllocationTests {
+    @Test func theCounterCounts() async {
+        await #expect(processExitsWith: .success) {
+            allocations_start()
+            let array = [Int](repeating: 1, count: Int(getpid()) + 1)
+            guard array.count > 1, allocations_counted() > 0 else { exit(EXIT_FAILURE) }
+        }
+    }
+
+    /// A pass, its logits and the choice of the tokens, for one row and for eight, alone and with a second thread.
+    @Test func aDecodingPassAllocatesNothing() async {
+        await #expect(processExitsWith: .success) {
+            let model = try TestModels.target()
+            for precision in [Activations.Precision.q8, .f32] {
+                for threads in [1, 2] {
+                    let machine = try Machine(model, threads: threads, kv: .f16, precision: precision)
+                    for rows in [1, 7] {
+                        let counted = try DecodingLoop(machine, rows: rows).count(passes: 20)
+                        guard counted == 0 else {
+                            print("\(counted) allocations in 20 passes of \(rows) rows, \(threads) threads, \(precision)")
+                            exit(EXIT_FAILURE)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Steps of one sequence as the engine does them, with what it keeps between steps.
+private struct DecodingLoop {
+    let machine: Machine
+    let rows: Int
+    var batch = RowBatch()
+    var token: [Int32]
+    let wanted: [Int]
+    let sampler = Sampler()
+    let parameters = greedy()
+    let history = TokenHistory(prompt: [])
+    let noise = GumbelNoise(seed: 1)
+
+    init(_ machine: Machine, rows: Int) {
+        self.machine = machine
+        self.rows = rows
+        token = [Int32](repeating: 5, count: rows)
+        wanted = Array(0..<rows)
+    }
+
+    mutating func pass(at position: Int) throws {
+        batch.removeAll()
+        batch.append(tokens: token, position: position, blocks: machine.tables[0])
+        machine.transformer.forward(batch)
+        let logits = machine.transformer.logits(rows: wanted[...])
+        let vocabulary = machine.model.configuration.vocabularySize
+        for row in 0..<rows {
+            let part = UnsafeBufferPointer(rebasing: logits[row * vocabulary..<(row + 1) * vocabulary])
+            token[row] = try sampler.choose(
+                logits: part.span, parameters: parameters, processors: [], history: history, noise: noise,
+                position: position + row)
+        }
+    }
+
+    func count(passes: Int) throws -> Int {
+        var copy = self
+        for warmUp in 0..<3 { try copy.pass(at: warmUp) }
+        allocations_start()
+        for index in 0..<passes { try copy.pass(at: 3 + index) }
+        return allocations_counted()
+    }
+}
+
+private func greedy() -> SamplingParameters {
+    var parameters = SamplingParameters()
+    parameters.temperature = 0
+    return parameters
+}
