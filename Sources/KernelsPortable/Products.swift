@@ -7,7 +7,7 @@ import CSIMD
 // Layouts with nibbles hold steps j (low) and j + 4 (high) in vector j, so that four vectors make eight steps.
 
 /// How far ahead of their use weights are fetched. The hardware's own prefetcher stops at page borders.
-let prefetchDistance = 8192
+private let prefetchDistance = 8192
 
 /// The eight steps of a cell, ready to be multiplied.
 private struct Cell {
@@ -27,16 +27,13 @@ private struct Tile {
 
     @inline(__always)
     func place(_ block: Int) -> Int { block &* stride &+ first }
-
-    /// A single row is through with a block before the memory is: less is under way at a time.
-    var distance: Int { rows == 1 ? prefetchDistance / 2 : prefetchDistance }
 }
 
 @inline(__always)
-func prefetch(_ p: UnsafeRawPointer, lines: Int, distance: Int = prefetchDistance) {
+func prefetch(_ p: UnsafeRawPointer, lines: Int) {
     var line = 0
     while line < lines {
-        simd_prefetch(p + (distance &+ line &* 64))
+        simd_prefetch(p + (prefetchDistance &+ line &* 64))
         line &+= 1
     }
 }
@@ -177,11 +174,10 @@ private func addCell(
 
 /// Cells of 544 bytes: 16 scales (binary16), 512 bytes q + 128.
 private func productQ8_0(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Tile) {
-    let distance = tile.distance
     var block = 0
     while block < blocks {
         let p = weights + block &* 544
-        prefetch(p, lines: 9, distance: distance)
+        prefetch(p, lines: 9)
         addCell(bytesCell(p + 32), simd_load_halves(p), shift: 0, tile, block: block)
         block &+= 1
     }
@@ -189,11 +185,10 @@ private func productQ8_0(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Til
 
 /// Cells of 288 bytes: 16 scales (binary16), 256 bytes of nibbles q + 8.
 private func productQ4_0(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Tile) {
-    let distance = tile.distance
     var block = 0
     while block < blocks {
         let p = weights + block &* 288
-        prefetch(p, lines: 5, distance: distance)
+        prefetch(p, lines: 5)
         addCell(nibblesCell(p + 32), simd_load_halves(p), shift: 4, tile, block: block)
         block &+= 1
     }
@@ -201,12 +196,11 @@ private func productQ4_0(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Til
 
 /// Super-blocks of 2368 bytes: 16 d, 16 dmin (binary16), eight times 16 scales, 16 minima, 256 bytes of nibbles.
 private func productQ4K(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Tile) {
-    let distance = tile.distance
     var block = 0
     while block < blocks {
         let base = weights + (block &>> 3) &* 2368
         let p = base + (64 &+ (block & 7) &* 288)
-        prefetch(p, lines: 6, distance: distance)
+        prefetch(p, lines: 6)
         addCell(
             nibblesCell(p + 32), simd_mul(simd_load_halves(base), simd_load_unsigned(p)),
             minimum: simd_mul(simd_load_halves(base + 32), simd_load_unsigned(p + 16)), tile, block: block)
@@ -216,12 +210,11 @@ private func productQ4K(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Tile
 
 /// As Q4_K with 64 bytes of fifth bits behind the nibbles: super-blocks of 2880 bytes.
 private func productQ5K(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Tile) {
-    let distance = tile.distance
     var block = 0
     while block < blocks {
         let base = weights + (block &>> 3) &* 2880
         let p = base + (64 &+ (block & 7) &* 352)
-        prefetch(p, lines: 7, distance: distance)
+        prefetch(p, lines: 7)
         addCell(
             fiveBitsCell(p + 32, bits: p + 288), simd_mul(simd_load_halves(base), simd_load_unsigned(p)),
             minimum: simd_mul(simd_load_halves(base + 32), simd_load_unsigned(p + 16)), tile, block: block)
@@ -231,12 +224,11 @@ private func productQ5K(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Tile
 
 /// Super-blocks of 3360 bytes: 16 d (binary16), eight times 2 x 16 signed scales, 256 bytes of nibbles, 128 of bit pairs.
 private func productQ6K(_ weights: UnsafeRawPointer, _ blocks: Int, _ tile: Tile) {
-    let distance = tile.distance
     var block = 0
     while block < blocks {
         let base = weights + (block &>> 3) &* 3360
         let p = base + (32 &+ (block & 7) &* 416)
-        prefetch(p, lines: 7, distance: distance)
+        prefetch(p, lines: 7)
         let d = simd_load_halves(base)
         addCell(
             sixBitsCell(p + 32, bits: p + 288), simd_mul(d, simd_load_signed(p)), simd_mul(d, simd_load_signed(p + 16)),
