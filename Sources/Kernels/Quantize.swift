@@ -2,7 +2,7 @@
 
 /// The types that floats can be stored as.
 package enum QuantizedFormat: CaseIterable, Sendable {
-    case f16, q8_0, q4_0, q5_0, q4_K, q6_K
+    case f16, q8_0, q4_0, q5_0, q4_K, q5_K, q6_K
 
     package var format: BlockFormat {
         switch self {
@@ -11,6 +11,7 @@ package enum QuantizedFormat: CaseIterable, Sendable {
         case .q4_0: .q4_0
         case .q5_0: .q5_0
         case .q4_K: .q4_K
+        case .q5_K: .q5_K
         case .q6_K: .q6_K
         }
     }
@@ -29,6 +30,7 @@ package enum QuantizedFormat: CaseIterable, Sendable {
         case .q4_0: store(source, count / 32, target, 18, quantizeQ4_0)
         case .q5_0: store(source, count / 32, target, 22, quantizeQ5_0)
         case .q4_K: quantizeSuperBlocks(source, count / 256, target, 144, quantizeQ4K)
+        case .q5_K: quantizeSuperBlocks(source, count / 256, target, 176, quantizeQ5K)
         case .q6_K: quantizeSuperBlocks(source, count / 256, target, 210, quantizeQ6K)
         }
     }

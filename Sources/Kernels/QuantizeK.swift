@@ -71,10 +71,12 @@ private func multiple(_ value: Float, of step: Float, _ low: Float, _ high: Floa
     step != 0 ? Int32(max(low, min(high, (value / step).rounded()))) : 0
 }
 
-// MARK: Q4_K
+// MARK: Q4_K and Q5_K
 
 /// x = d·s·q - dmin·m: whole s and m from 0 to 63 for each of eight sub-blocks.
 private struct AffineScales {
+    /// The highest level q: 15 or 31.
+    let top: Float
     var d: Float = 0
     var dmin: Float = 0
     var s = SIMD8<Int32>()
@@ -92,14 +94,14 @@ private struct AffineSums {
     let qq: Float
     let qx: Float
 
-    /// With the levels round((x + minimum)·inverse), 0 to 15, of 32 elements.
+    /// With the levels round((x + minimum)·inverse), 0 to `top`, of 32 elements.
     @inline(__always)
-    init(_ values: UnsafePointer<Float>, _ weights: Floats, inverse: Float, minimum: Float) {
+    init(_ values: UnsafePointer<Float>, _ weights: Floats, inverse: Float, minimum: Float, top: Float) {
         var ones = SIMD8<Float>()
         var (xs, qs, qqs, qxs) = (ones, ones, ones, ones)
         for lane in stride(from: 0, to: 32, by: 8) {
             let (value, weight) = (load8(values + lane), load8(weights + lane))
-            let level = nearestLevels((value + minimum) * inverse, 0, 15)
+            let level = nearestLevels((value + minimum) * inverse, 0, top)
             let weighted = weight * level
             ones += weight
             xs += weight * value
@@ -124,12 +126,27 @@ private struct AffineSums {
 }
 
 func quantizeQ4K(_ block: SuperBlock, _ out: MutableBytes) {
+    setAffine(block, out, top: 15)
+    writeNibbles(block, out + 16)
+}
+
+/// As Q4_K, with the fifth bits of all levels before the nibbles.
+func quantizeQ5K(_ block: SuperBlock, _ out: MutableBytes) {
+    setAffine(block, out, top: 31)
+    for element in 0..<256 {
+        out[16 + element % 32] |= (lowByte(block.levels[element]) >> 4) << UInt8(element / 32)
+    }
+    writeNibbles(block, out + 48)
+}
+
+/// Sets the levels and writes the scales, which both types begin with.
+private func setAffine(_ block: SuperBlock, _ out: MutableBytes, top: Float) {
     block.setWeights(subBlock: 32)
-    var best = AffineScales()
+    var best = AffineScales(top: top)
     var steps = SIMD8<Float>()
     var minima = SIMD8<Float>()
     for sub in 0..<8 {
-        (steps[sub], minima[sub]) = searchAffine(block.x + sub * 32, block.weights + sub * 32)
+        (steps[sub], minima[sub]) = searchAffine(block.x + sub * 32, block.weights + sub * 32, top)
     }
     best.d = halfStep(steps.max() / 63)
     best.dmin = halfStep(minima.max() / 63)
@@ -140,21 +157,23 @@ func quantizeQ4K(_ block: SuperBlock, _ out: MutableBytes) {
     let error = refine(block, &best)
     var other = refitted(block, best)
     if refine(block, &other) < error { best = other }
-    writeQ4K(block, best, out)
+    writeAffine(block, best, out)
 }
 
-/// The best of several steps around the one that spans the range of 32 elements: 12.5 to 15.5 of them do.
-private func searchAffine(_ x: UnsafePointer<Float>, _ weights: Floats) -> (step: Float, minimum: Float) {
+/// The best of several steps around the one that spans the range of 32 elements: `top` - 2.5 to `top` + 0.5 of them do.
+private func searchAffine(
+    _ x: UnsafePointer<Float>, _ weights: Floats, _ top: Float
+) -> (step: Float, minimum: Float) {
     var (low, high): (Float, Float) = (0, x[0])
     for lane in 0..<32 {
         low = x[lane] < low ? x[lane] : low
         high = x[lane] > high ? x[lane] : high
     }
     guard high - low >= 0x1p-30 else { return (0, -low) }
-    var best = (step: (high - low) / 15, minimum: -low, gain: -Float.infinity)
-    for quarter in 50...62 {
-        let levels = Float(quarter) / 4
-        let fit = AffineSums(x, weights, inverse: levels / (high - low), minimum: -low).fit()
+    var best = (step: (high - low) / top, minimum: -low, gain: -Float.infinity)
+    for quarter in -10...2 {
+        let levels = top + Float(quarter) / 4
+        let fit = AffineSums(x, weights, inverse: levels / (high - low), minimum: -low, top: top).fit()
         if fit.gain > best.gain { best = fit }
     }
     return (best.step, best.minimum)
@@ -162,12 +181,14 @@ private func searchAffine(_ x: UnsafePointer<Float>, _ weights: Floats) -> (step
 
 /// The weighted error of 32 elements as x = step·q - minimum with the nearest levels.
 @inline(__always)
-private func affineError(_ x: UnsafePointer<Float>, _ weights: Floats, _ step: Float, _ minimum: Float) -> Float {
+private func affineError(
+    _ x: UnsafePointer<Float>, _ weights: Floats, _ step: Float, _ minimum: Float, _ top: Float
+) -> Float {
     let inverse = step > 0 ? 1 / step : 0
     var sum = SIMD8<Float>()
     for lane in stride(from: 0, to: 32, by: 8) {
         let value = load8(x + lane)
-        let error = nearestLevels((value + minimum) * inverse, 0, 15) * step - minimum - value
+        let error = nearestLevels((value + minimum) * inverse, 0, top) * step - minimum - value
         sum += load8(weights + lane) * error * error
     }
     return sum.sum()
@@ -179,10 +200,11 @@ private func refine(_ block: SuperBlock, _ scales: inout AffineScales) -> Float 
     for sub in 0..<8 {
         let (x, weights) = (block.x + sub * 32, block.weights + sub * 32)
         let (s, m) = (scales.s[sub], scales.m[sub])
-        var best = affineError(x, weights, scales.step(sub), scales.minimum(sub))
+        var best = affineError(x, weights, scales.step(sub), scales.minimum(sub), scales.top)
         for otherM in max(m - 1, 0)...min(m + 1, 63) {
             for otherS in max(s - 1, 0)...min(s + 1, 63) {
-                let error = affineError(x, weights, scales.d * Float(otherS), scales.dmin * Float(otherM))
+                let (step, minimum) = (scales.d * Float(otherS), scales.dmin * Float(otherM))
+                let error = affineError(x, weights, step, minimum, scales.top)
                 if error < best { (best, scales.s[sub], scales.m[sub]) = (error, otherS, otherM) }
             }
         }
@@ -198,7 +220,7 @@ private func refitted(_ block: SuperBlock, _ scales: AffineScales) -> AffineScal
         let step = scales.step(sub)
         let sums = AffineSums(
             block.x + sub * 32, block.weights + sub * 32, inverse: step > 0 ? 1 / step : 0,
-            minimum: scales.minimum(sub))
+            minimum: scales.minimum(sub), top: scales.top)
         let (s, m) = (Float(scales.s[sub]), Float(scales.m[sub]))
         ss += s * s * sums.qq
         sm += s * m * sums.q
@@ -217,22 +239,26 @@ private func refitted(_ block: SuperBlock, _ scales: AffineScales) -> AffineScal
     return result.d >= 0 && result.dmin >= 0 ? result : scales
 }
 
-private func writeQ4K(_ block: SuperBlock, _ scales: AffineScales, _ out: MutableBytes) {
+private func writeAffine(_ block: SuperBlock, _ scales: AffineScales, _ out: MutableBytes) {
     for sub in 0..<8 {
         let (step, minimum) = (scales.step(sub), scales.minimum(sub))
         let inverse = step > 0 ? 1 / step : 0
         for lane in stride(from: sub * 32, to: sub * 32 + 32, by: 8) {
-            store8(nearestLevels((load8(block.x + lane) + minimum) * inverse, 0, 15), block.levels + lane)
+            store8(nearestLevels((load8(block.x + lane) + minimum) * inverse, 0, scales.top), block.levels + lane)
         }
         writeSixBits(out + 4, sub, UInt8(scales.s[sub]), UInt8(scales.m[sub]))
     }
     storeHalf(halfFromFloat(scales.d), out, 0)
     storeHalf(halfFromFloat(scales.dmin), out, 2)
+}
+
+/// The low four bits of all levels: two sub-blocks share 32 bytes.
+private func writeNibbles(_ block: SuperBlock, _ out: MutableBytes) {
     for pair in 0..<4 {
         for lane in 0..<32 {
             let low = lowByte(block.levels[pair * 64 + lane])
             let high = lowByte(block.levels[pair * 64 + 32 + lane])
-            out[16 + pair * 32 + lane] = low & 15 | high << 4
+            out[pair * 32 + lane] = low & 15 | high << 4
         }
     }
 }

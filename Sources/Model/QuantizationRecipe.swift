@@ -5,6 +5,7 @@ package enum QuantizationRecipe: String, CaseIterable, Sendable {
     case q8_0 = "Q8_0"
     case q4_0 = "Q4_0"
     case q4_K_M = "Q4_K_M"
+    case q5_K_M = "Q5_K_M"
     case q6_K = "Q6_K"
     case f16 = "F16"
 
@@ -23,6 +24,7 @@ package enum QuantizationRecipe: String, CaseIterable, Sendable {
         case .q4_0: 2
         case .q8_0: 7
         case .q4_K_M: 15
+        case .q5_K_M: 17
         case .q6_K: 18
         }
     }
@@ -43,7 +45,9 @@ package enum QuantizationRecipe: String, CaseIterable, Sendable {
         case .q6_K: return .q6_K
         // Errors of the output matrix reach the logits directly.
         case .q4_0: return isOutput ? .q6_K : .q4_0
-        case .q4_K_M: return isOutput || Self.isSensitive(name, layers: configuration.layers) ? .q6_K : .q4_K
+        case .q4_K_M, .q5_K_M:
+            if isOutput || Self.isSensitive(name, layers: configuration.layers) { return .q6_K }
+            return self == .q4_K_M ? .q4_K : .q5_K
         }
     }
 
@@ -60,7 +64,8 @@ package enum QuantizationRecipe: String, CaseIterable, Sendable {
 }
 
 extension TensorType {
-    /// This type, or the nearest one whose blocks fill a row of so many elements.
+    /// This type, or the nearest one whose blocks fill a row of so many elements. Q5_1, which would be nearest to Q5_K,
+    /// cannot be written: Q8_0 takes its place, which costs bytes but no precision.
     fileprivate func fitting(columns: Int) -> TensorType {
         if columns % blockElements == 0 { return self }
         return columns % 32 == 0 ? (self == .q4_K ? .q5_0 : .q8_0) : .f16

@@ -13,8 +13,9 @@ struct QuantizeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "quantize", abstract: "Write a GGUF file again with smaller weights.",
         discussion: """
-            The matrices change their type; everything else stays. Q4_K_M is Q4_K with some matrices as Q6_K. A matrix \
-            whose rows are not whole blocks of the type gets the nearest type that fits.
+            The matrices change their type; everything else stays. Q4_K_M is Q4_K with some matrices as Q6_K, and \
+            Q5_K_M is Q5_K with the same ones. A matrix whose rows are not whole blocks of the type gets the nearest \
+            type that fits: Q5_0 for Q4_K, Q8_0 for Q5_K and Q6_K, and F16 where rows are not blocks of 32 either.
             """)
 
     @Argument(help: "A GGUF file, best with weights as F32, F16 or BF16.") var input: String

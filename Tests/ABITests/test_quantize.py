@@ -34,7 +34,7 @@ class QuantizeTests(support.ScratchCase):
         self.assertEqual(self.left(), left)
 
     def test_every_type_generates_text(self) -> None:
-        for kind in ("Q8_0", "q4_0", "Q4_K_M", "q6_k", "F16"):
+        for kind in ("Q8_0", "q4_0", "Q4_K_M", "Q5_K_M", "q6_k", "F16"):
             with self.subTest(kind):
                 result = self.quantize(support.DRAFT, kind, "--force", "--json")
                 self.assertEqual(result.returncode, 0, result.stderr)

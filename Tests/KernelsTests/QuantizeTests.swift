@@ -61,6 +61,7 @@ import Testing
         case .q4_0: 1.01 / 8
         case .q5_0: 1.01 / 16
         case .q4_K: 0.16
+        case .q5_K: 0.08
         case .q6_K: 0.06
         }
     }
@@ -83,7 +84,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [(QuantizedFormat.q4_K, 0.075), (.q6_K, 0.018), (.q8_0, 0.006), (.q5_0, 0.045), (.q4_0, 0.09)])
+    @Test(arguments: [
+        (QuantizedFormat.q4_K, 0.075), (.q5_K, 0.037), (.q6_K, 0.018), (.q8_0, 0.006), (.q5_0, 0.045), (.q4_0, 0.09),
+    ])
     func normalNumbersKeepTheirPrecision(format: QuantizedFormat, bound: Double) {
         var random = SplitMix64(seed: 12)
         let values = normal(256 * 200, scale: 0.02, &random)
@@ -101,8 +104,10 @@ import Testing
         ]
         for (name, make) in shapes {
             let values = (0..<100).flatMap { _ in make(&random) }
-            let affine = relativeError(values, RangeReference.affine(values))
-            #expect(relativeError(values, roundTrip(values, .q4_K)) < affine * 1.01, "Q4_K, \(name)")
+            for (format, top) in [(QuantizedFormat.q4_K, Float(15)), (.q5_K, 31)] {
+                let affine = relativeError(values, RangeReference.affine(values, top: top))
+                #expect(relativeError(values, roundTrip(values, format)) < affine * 1.01, "\(format), \(name)")
+            }
             let signed = relativeError(values, RangeReference.signed(values))
             #expect(relativeError(values, roundTrip(values, .q6_K)) < signed * 1.01, "Q6_K, \(name)")
         }
@@ -205,17 +210,18 @@ import Testing
 
 /// The plain way to the K types: steps from the range of each sub-block, rounded to 6 bits or 8, and no search.
 private enum RangeReference {
-    static func affine(_ values: [Float]) -> [Float] {
+    /// With the levels 0 to `top`.
+    static func affine(_ values: [Float], top: Float) -> [Float] {
         stride(from: 0, to: values.count, by: 256).flatMap { start -> [Float] in
             let subs = stride(from: start, to: start + 256, by: 32).map { values[$0..<$0 + 32] }
             let minima = subs.map { max(0, -($0.min() ?? 0)) }
-            let steps = zip(subs, minima).map { (($0.max() ?? 0) + $1) / 15 }
+            let steps = zip(subs, minima).map { (($0.max() ?? 0) + $1) / top }
             let (d, dmin) = (rounded((steps.max() ?? 0) / 63), rounded((minima.max() ?? 0) / 63))
             return zip(subs, zip(steps, minima)).flatMap { sub, fit -> [Float] in
                 let step = d > 0 ? (fit.0 / d).rounded() * d : 0
                 let minimum = dmin > 0 ? (fit.1 / dmin).rounded() * dmin : 0
                 let inverse = step > 0 ? 1 / step : 0
-                return sub.map { max(0, min(15, (($0 + minimum) * inverse).rounded())) * step - minimum }
+                return sub.map { max(0, min(top, (($0 + minimum) * inverse).rounded())) * step - minimum }
             }
         }
     }

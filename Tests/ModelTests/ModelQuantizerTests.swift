@@ -42,6 +42,15 @@ import Testing
         _ name: String, _ recipe: QuantizationRecipe, shape: [Int] = [64, 512], _ configuration: ModelConfiguration
     ) -> TensorType { recipe.type(of: name, stored: .f32, shape: shape, in: configuration) }
 
+    /// Of the matrices of a model with 32 layers.
+    private static let names =
+        ["output.weight", "token_embd.weight"]
+        + (0..<32).flatMap { layer in
+            ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"].map {
+                "blk.\(layer).\($0).weight"
+            }
+        }
+
     @Test func recipesAreThoseOfTheField() throws {
         let model = try Self.shape(layers: 32, ties: false)
         let tied = try Self.shape(layers: 32, ties: true)
@@ -57,6 +66,11 @@ import Testing
         #expect(type("output.weight", .q4_K_M, model) == .q6_K)
         #expect(type("token_embd.weight", .q4_K_M, model) == .q4_K)
         #expect(type("token_embd.weight", .q4_K_M, tied) == .q6_K)
+        // The same tensors keep more bits in Q5_K_M.
+        for (name, ours) in Self.names.flatMap({ name in [model, tied].map { (name, $0) } }) {
+            let less = type(name, .q4_K_M, ours)
+            #expect(type(name, .q5_K_M, ours) == (less == .q4_K ? .q5_K : less), "\(name)")
+        }
         #expect(type("output.weight", .q4_0, model) == .q6_K)
         #expect(type("token_embd.weight", .q4_0, model) == .q4_0)
         #expect(type("token_embd.weight", .q4_0, tied) == .q6_K)
@@ -81,6 +95,7 @@ import Testing
         let wide = [64, 96]
         #expect(type("blk.0.attn_q.weight", .q4_K_M, shape: wide, model) == .q5_0)
         #expect(type("blk.2.attn_v.weight", .q4_K_M, shape: wide, model) == .q8_0)
+        #expect(type("blk.0.attn_q.weight", .q5_K_M, shape: wide, model) == .q8_0)
         #expect(type("output.weight", .q4_0, shape: wide, model) == .q8_0)
         #expect(type("blk.0.attn_q.weight", .q4_0, shape: wide, model) == .q4_0)
         #expect(type("blk.0.attn_q.weight", .q6_K, shape: wide, model) == .q8_0)
@@ -91,6 +106,7 @@ import Testing
 
     @Test func namesAreInAnyCase() {
         #expect(QuantizationRecipe(name: "q4_k_m") == .q4_K_M)
+        #expect(QuantizationRecipe(name: "q5_K_m") == .q5_K_M)
         #expect(QuantizationRecipe(name: "Q8_0") == .q8_0)
         #expect(QuantizationRecipe(name: "f16") == .f16)
         #expect(QuantizationRecipe(name: "Q5_0") == nil)
@@ -258,8 +274,8 @@ import Testing
     /// Bounds of how much the logarithm of perplexity grows, and of how far log-probabilities move on average: the second
     /// twice what was measured. The bundled model, itself Q8_0, stands in where there is none in F16.
     @Test(arguments: [
-        (QuantizationRecipe.f16, 0.001, 0.001), (.q8_0, 0.001, 0.023), (.q6_K, 0.004, 0.065), (.q4_K_M, 0.012, 0.18),
-        (.q4_0, 0.033, 0.27),
+        (QuantizationRecipe.f16, 0.001, 0.001), (.q8_0, 0.001, 0.023), (.q6_K, 0.004, 0.065), (.q5_K_M, 0.005, 0.1),
+        (.q4_K_M, 0.012, 0.18), (.q4_0, 0.033, 0.27),
     ])
     func realTextKeepsItsProbabilities(recipe: QuantizationRecipe, perplexity: Double, difference: Double) throws {
         let path = sharedTestData("models/pair/target-F16.gguf") ?? TestModels.targetPath
