@@ -90,7 +90,8 @@ let package = Package(
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Formats", "TestSupport"], swiftSettings: swift6),
         .testTarget(
-            name: "ModelTests", dependencies: [
+            name: "ModelTests",
+            dependencies: [
                 "Kernels", "Formats", "Model", "Speculation", "Engine", "TestSupport", "AllocationCounter",
             ],
             exclude: ["Fixtures"], swiftSettings: swift6),

@@ -8,7 +8,8 @@ package struct ActivationStorage: @unchecked Sendable {
 
     /// `base` points to `floats(maxRows:maxColumns:)` floats.
     package init(
-        instructionSet: InstructionSet, precision: Activations.Precision, base: UnsafeMutablePointer<Float>, maxRows: Int,
+        instructionSet: InstructionSet, precision: Activations.Precision, base: UnsafeMutablePointer<Float>,
+        maxRows: Int,
         maxColumns: Int
     ) {
         self.instructionSet = instructionSet

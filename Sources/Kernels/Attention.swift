@@ -91,7 +91,8 @@ package func attend(
         let heads = min(attentionVectors, shape.group - first)
         let offset = (kvHead * shape.group + first) * shape.headDimension
         let reading = Reading(
-            heads: heads, rows: rows, position: position, shape: shape, scratch: scratch, instructionSet: instructionSet)
+            heads: heads, rows: rows, position: position, shape: shape, scratch: scratch, instructionSet: instructionSet
+        )
         reading.begin(query + offset)
         let oldest = reading.oldest
         for index in oldest / kvBlockTokens...(position + rows - 1) / kvBlockTokens {
@@ -167,8 +168,10 @@ private struct Reading {
         var common = 0..<kvBlockTokens
         for row in 0..<rows {
             let range = visible(row, index)
-            common = max(common.lowerBound, range.lowerBound)..<max(
-                common.lowerBound, range.lowerBound, min(common.upperBound, range.upperBound))
+            common =
+                max(
+                    common.lowerBound, range.lowerBound)..<max(
+                    common.lowerBound, range.lowerBound, min(common.upperBound, range.upperBound))
             for vector in row * heads..<(row + 1) * heads {
                 instructionSet.weighScores(
                     scores + vector * kvBlockTokens, from: range.lowerBound, to: range.upperBound,

@@ -308,4 +308,14 @@ package enum InstructionSet: Int, Sendable, CaseIterable, Comparable {
                 results: results)
         }
     }
+
+    func bareProducts(weights: UnsafeRawPointer, values: UnsafeRawPointer, rounds: Int) -> Float {
+        switch self {
+        case .portable: KernelsPortable.bareProducts(weights: weights, values: values, rounds: rounds)
+        case .avx2: KernelsAVX2.bareProducts(weights: weights, values: values, rounds: rounds)
+        case .avxVNNI: KernelsAVXVNNI.bareProducts(weights: weights, values: values, rounds: rounds)
+        case .avx512VNNI: KernelsAVX512.bareProducts(weights: weights, values: values, rounds: rounds)
+        case .avx512BF16: KernelsAVX512BF16.bareProducts(weights: weights, values: values, rounds: rounds)
+        }
+    }
 }

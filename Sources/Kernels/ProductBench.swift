@@ -67,3 +67,16 @@ package final class ProductBench: TeamWork {
         member.forEach(product.items) { product.compute($0, own) }
     }
 }
+
+/// Multiply-adds of bytes per second that the threads of a pool can do together with everything in registers.
+package func integerLimit(pool: ThreadPool, instructionSet: InstructionSet = .native) -> Double {
+    let rounds = 2_000_000
+    guard let memory = Storage(byteCount: 4096), let sums = Storage(byteCount: pool.threads * 64) else { return 0 }
+    let start = monotonicNanoseconds()
+    pool.run(pool.threads * 4) { thread, _ in
+        let sum = instructionSet.bareProducts(weights: memory.base, values: memory.base + 64, rounds: rounds)
+        (sums.base + thread * 64).storeBytes(of: sum, as: Float.self)
+    }
+    let products = Double(pool.threads * 4 * rounds * 8 * 64)
+    return products / Double(max(1, monotonicNanoseconds() - start)) * 1e9
+}

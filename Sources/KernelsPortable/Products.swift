@@ -255,3 +255,27 @@ package func quantizedProduct(
     default: productQ6K(weights, blocks, tile)
     }
 }
+
+/// 8 · `rounds` products of a vector of weights (64 bytes) with four activations and nothing else, to see how many of them
+/// the processor can do. Returns something that depends on all.
+package func bareProducts(weights: UnsafeRawPointer, values: UnsafeRawPointer, rounds: Int) -> Float {
+    let w = simd_prepare(simd_load_bytes(weights))
+    let x = values.assumingMemoryBound(to: simd_activation.self)
+    var (a, b, c, d) = (simd_none(), simd_none(), simd_none(), simd_none())
+    var (e, f, g, h) = (simd_none(), simd_none(), simd_none(), simd_none())
+    var round = 0
+    while round < rounds {
+        a = simd_dot(a, w, x)
+        b = simd_dot(b, w, x + 4)
+        c = simd_dot(c, w, x + 8)
+        d = simd_dot(d, w, x + 12)
+        e = simd_dot(e, w, x + 16)
+        f = simd_dot(f, w, x + 20)
+        g = simd_dot(g, w, x + 24)
+        h = simd_dot(h, w, x + 28)
+        round &+= 1
+    }
+    let low = simd_add(simd_add(simd_finish(a), simd_finish(b)), simd_add(simd_finish(c), simd_finish(d)))
+    let high = simd_add(simd_add(simd_finish(e), simd_finish(f)), simd_add(simd_finish(g), simd_finish(h)))
+    return simd_sum(simd_add(low, high))
+}

@@ -94,7 +94,10 @@ struct BenchKernelsCommand: ParsableCommand {
     private func show(_ cells: [Cell], _ pool: ThreadPool, _ bandwidth: Double, _ shape: [Int]) {
         Output.line(
             "\(machineName()), \(InstructionSet.native.name), \(pool.threads) threads, reads "
-                + "\(fixed(bandwidth / 1e9, 1)) GB/s; [\(shape[0]), \(shape[1])], activations as \(activations.rawValue)")
+                + "\(fixed(bandwidth / 1e9, 1)) GB/s, multiplies bytes in registers at "
+                + "\(fixed(integerLimit(pool: pool) / 1e9, 0)) G MAC/s; [\(shape[0]), \(shape[1])], activations as "
+                + activations.rawValue
+        )
         Output.columns(["type", "rows", "us", "price", "GB/s", "G MAC/s", "cached"])
         for cell in cells {
             let one = cells.first { $0.type == cell.type }
@@ -113,6 +116,7 @@ struct BenchKernelsCommand: ParsableCommand {
             ("machine", .string(machineName())), ("isa", .string(InstructionSet.native.name)),
             ("threads", .int(pool.threads)), ("commit", .string(commitName())),
             ("activations", .string(activations.rawValue)), ("read_bandwidth_gb_s", .number(bandwidth / 1e9)),
+            ("integer_limit_gmac_s", .number(integerLimit(pool: pool) / 1e9)),
             ("outputs", .int(shape[0])), ("columns", .int(shape[1])),
             (
                 "products",

@@ -62,7 +62,8 @@ private struct TestMatrix {
                     }
                     let product = Product(input, matrix, bias: bias, into: to + 1)
                     pool.run(
-                        ProductWork(input: input, form: input.form(for: matrix), x: from, product: product, scratch: memory))
+                        ProductWork(
+                            input: input, form: input.form(for: matrix), x: from, product: product, scratch: memory))
                 }
             }
         }

@@ -27,7 +27,8 @@ import Testing
                     for rows in [1, 7] {
                         let counted = try DecodingLoop(machine, rows: rows).count(passes: 20)
                         guard counted == 0 else {
-                            print("\(counted) allocations in 20 passes of \(rows) rows, \(threads) threads, \(precision)")
+                            print(
+                                "\(counted) allocations in 20 passes of \(rows) rows, \(threads) threads, \(precision)")
                             exit(EXIT_FAILURE)
                         }
                     }
