@@ -30,7 +30,7 @@ package final class ThreadPool: @unchecked Sendable {
         handles = started
         self.threads = started.count + 1
         caller = TeamMember(team, thread: 0)
-        team.begin(threads: self.threads)
+        team.threads = self.threads
     }
 
     deinit {
@@ -102,8 +102,9 @@ package final class TeamMember {
 
 /// What the threads share; apart from the pool, so that a running thread does not keep the pool alive.
 private final class Team: @unchecked Sendable {
-    private(set) var threads = 1
-    private var spins = 0
+    /// Known when all threads are started, before the first work.
+    var threads = 1
+    private let spins: Int
     private var work: (any TeamWork)?
     /// Counts pieces of work, and wakes those who wait for one.
     private let started = Gate()
@@ -118,6 +119,8 @@ private final class Team: @unchecked Sendable {
 
     init(most: Int) {
         self.most = most
+        // Where threads outnumber the processors, spinning only keeps others from working.
+        spins = most > 1 && most <= availableProcessors() ? 2000 : 0
         taken = .allocate(capacity: most * Self.stride)
         for index in 0..<most * Self.stride { (taken + index).initialize(to: Atomic(0)) }
     }
@@ -125,12 +128,6 @@ private final class Team: @unchecked Sendable {
     deinit {
         taken.deinitialize(count: most * Self.stride)
         taken.deallocate()
-    }
-
-    /// Before the first work. Where threads outnumber the processors, spinning only keeps others from working.
-    func begin(threads: Int) {
-        self.threads = threads
-        spins = threads > 1 && threads <= availableProcessors() ? 2000 : 0
     }
 
     func run(_ work: any TeamWork, _ caller: TeamMember) {
