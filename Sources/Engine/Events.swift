@@ -29,6 +29,7 @@ package enum FinishReason: Int32, Sendable {
     case stop = 2
     case cancelled = 3
     case error = 4
+    case deadline = 5
 
     package var name: String { String(describing: self) }
 }
@@ -66,6 +67,10 @@ package struct RequestStatistics: Sendable {
     package var steps = 0
     package var draftTokens = 0
     package var acceptedTokens = 0
+    /// Tokens of the prompt that the prefix cache had when the request first ran.
+    package var cachedTokens = 0
+    /// How often it had to give its blocks to others.
+    package var preemptions = 0
     package var seed: UInt64 = 0
     package var queueTime: Int64?
     package var timeToFirstToken: Int64?
@@ -95,4 +100,10 @@ package struct EngineStatistics: Sendable {
     package var acceptedTokens = 0
     package var acceptedPerPosition = [Int](repeating: 0, count: RequestOptions.mostDraftTokens)
     package var stepTime: Int64 = 0
+    package var preemptions = 0
+    /// Of the prefix cache.
+    package var prefixQueriedTokens = 0
+    package var prefixCachedTokens = 0
+    package var kvBlocksCached = 0
+    package var prefixEvictions = 0
 }

@@ -15,4 +15,6 @@ package struct EngineInspection: Sendable {
     package let requests: [Request]
     package let totalBlocks: Int
     package let usedBlocks: Int
+    /// What is wrong with the accounting of blocks.
+    package let problems: [String]
 }

@@ -35,6 +35,13 @@ package struct RequestOptions: Sendable {
     package var logprobsKind = LogprobsKind.raw
     /// nil: the engine's policy; 0: off; k: drafts of k tokens.
     package var draftTokens: Int?
+    /// Higher is sooner.
+    package var priority: Int32 = 0
+    /// Durations in microseconds from submit, or between tokens; nil: none.
+    package var targetTimeToFirstToken: Int64?
+    package var targetTimePerOutputToken: Int64?
+    /// The request ends then, with what it has.
+    package var deadline: Int64?
     package var userData: UInt = 0
 
     package init() {}
@@ -54,6 +61,12 @@ package struct RequestOptions: Sendable {
             try check(
                 count.map { (0...Self.mostLogprobs).contains($0) } ?? true,
                 "\(name) must be from 0 to \(Self.mostLogprobs), or FTK_UNSET")
+        }
+        for (target, name) in [
+            (targetTimeToFirstToken, "target_ttft_us"), (targetTimePerOutputToken, "target_tpot_us"),
+            (deadline, "deadline_us"),
+        ] {
+            try check(target.map { $0 > 0 && $0 < 1 << 60 } ?? true, "\(name) must be above 0, or FTK_UNSET")
         }
         try check(
             draftTokens.map { (0...Self.mostDraftTokens).contains($0) } ?? true,

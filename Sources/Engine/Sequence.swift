@@ -1,5 +1,6 @@
 import Formats
 import Model
+import Scheduling
 import Speculation
 
 /// A request as it runs. Committed tokens are the truth; everything else follows from them.
@@ -15,7 +16,7 @@ struct ActiveSequence {
     let limit: Int
     /// Tokens whose keys and values are in the target's cache.
     var computed = 0
-    var blocks: [Int32] = []
+    var table = BlockTable()
     /// The finish event was made; the sequence goes with the step.
     var isEnded = false
     private(set) var history: TokenHistory
@@ -24,6 +25,7 @@ struct ActiveSequence {
     var statistics = RequestStatistics()
     let submitted: Int64
     private var firstToken: Int64?
+    private var latestToken: Int64?
     /// Output tokens of completed steps; a step that fails adds none.
     private var published = 0
 
@@ -45,12 +47,38 @@ struct ActiveSequence {
         statistics.seed = submission.seed
     }
 
+    var hasRun: Bool { statistics.queueTime != nil }
+
     var outputCount: Int { tokens.count - promptCount }
 
     var inspection: EngineInspection.Request {
         EngineInspection.Request(
             id: id, committed: tokens.count, published: promptCount + published, computed: computed, limit: limit,
-            blocks: blocks)
+            blocks: table.blocks)
+    }
+
+    /// Who goes first; the same as long as no token comes.
+    var urgency: Urgency {
+        var due = options.deadline.map { submitted + $0 }
+        func meet(_ time: Int64?) {
+            if let time { due = min(due ?? .max, time) }
+        }
+        if let latestToken {
+            meet(options.targetTimePerOutputToken.map { latestToken + $0 })
+        } else {
+            meet(options.targetTimeToFirstToken.map { submitted + $0 })
+        }
+        return Urgency(due: due, priority: options.priority, id: id)
+    }
+
+    /// Whether the deadline has passed.
+    func isLate(at now: Int64) -> Bool { options.deadline.map { now - submitted >= $0 } ?? false }
+
+    /// What the cache holds is given up; the tokens stay, and are computed again later.
+    mutating func preempt(in pool: inout BlockPool) {
+        table.release(in: &pool)
+        computed = 0
+        statistics.preemptions += 1
     }
 
     /// The most drafted tokens that can be of use: the target adds one of its own.
@@ -60,6 +88,7 @@ struct ActiveSequence {
         tokens.append(token)
         if options.sampling.hasPenalties { history.append(token) }
         if firstToken == nil { firstToken = time }
+        latestToken = time
     }
 
     /// The output so far is in an event.

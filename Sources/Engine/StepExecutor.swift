@@ -7,6 +7,8 @@ package protocol StepExecutor: AnyObject {
     var vocabularySize: Int { get }
     /// Runs the rows and stores their keys and values. A failure here ends all running requests.
     func forward(_ batch: RowBatch) throws
+    /// Copies keys and values of whole blocks, in this order, before the next pass.
+    func copy(_ blocks: [(from: Int32, to: Int32)])
     /// Calls `body` with the logits [vocabularySize] of each of `rows` of the latest pass, in order.
     func withLogits(rows: [Int], _ body: (_ index: Int, _ logits: Span<Float>) throws -> Void) throws
 }
@@ -22,6 +24,10 @@ package final class ModelExecutor: StepExecutor {
     }
 
     package func forward(_ batch: RowBatch) { transformer.forward(batch) }
+
+    package func copy(_ blocks: [(from: Int32, to: Int32)]) {
+        for pair in blocks { transformer.cache.copy(from: pair.from, to: pair.to) }
+    }
 
     package func withLogits(rows: [Int], _ body: (_ index: Int, _ logits: Span<Float>) throws -> Void) throws {
         for start in stride(from: 0, to: rows.count, by: transformer.maxLogitRows) {

@@ -49,7 +49,7 @@ extension ActiveSequence {
 
     func draftRequest(limit: Int) -> DraftRequest {
         DraftRequest(
-            id: id, tokens: tokens, limit: limit, blocks: blocks, parameters: options.sampling,
+            id: id, tokens: tokens, limit: limit, blocks: table.blocks, parameters: options.sampling,
             processors: processors, history: history, noise: noise)
     }
 
@@ -59,7 +59,8 @@ extension ActiveSequence {
 
     /// Records what the model expects after prompt position `position`, and how it rates what follows there.
     mutating func reportPrompt(_ position: Int, _ logits: Span<Float>) throws {
-        guard let count = options.promptLogprobs else { return }
+        // After a preemption positions are computed again.
+        guard let count = options.promptLogprobs, position == promptLogprobs?.ofTokens.count else { return }
         let raw = try RawLogProbabilities(logits)
         let next = position + 1 < promptCount ? raw.of(tokens[position + 1], logits) : .nan
         promptLogprobs?.append(next, top: raw.top(count, logits))

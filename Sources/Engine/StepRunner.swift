@@ -6,17 +6,18 @@ import Speculation
 
 /// The loop's body: plan, draft, execute, verify, commit. Owned by one thread at a time.
 final class StepRunner {
-    private let executor: any StepExecutor
-    private let drafter: (any Drafter)?
+    let executor: any StepExecutor
+    let drafter: (any Drafter)?
     private let policy: any DraftPolicy
     private let tokenizer: Tokenizer
-    private let options: EngineOptions
+    let options: EngineOptions
     private let sampler = Sampler()
-    private var allocator: BlockAllocator
-    private var waiting: [Submission] = []
-    private var running: [ActiveSequence] = []
+    var pool: BlockPool
+    /// Both in order of urgency.
+    var waiting: [ActiveSequence] = []
+    var running: [ActiveSequence] = []
     private var batch = RowBatch()
-    private(set) var statistics = EngineStatistics()
+    var statistics = EngineStatistics()
 
     init(
         executor: any StepExecutor, drafter: (any Drafter)?, policy: any DraftPolicy, tokenizer: Tokenizer,
@@ -27,32 +28,40 @@ final class StepRunner {
         self.policy = policy
         self.tokenizer = tokenizer
         self.options = options
-        allocator = BlockAllocator(total: kvBlocks)
+        pool = BlockPool(total: kvBlocks, blockTokens: kvBlockTokens, hashSeed: .random(in: 0 ... .max))
         statistics.kvBlocksTotal = kvBlocks
     }
 
     /// What the requests that run hold.
     var inspection: EngineInspection {
-        EngineInspection(requests: running.map(\.inspection), totalBlocks: allocator.total, usedBlocks: allocator.used)
+        EngineInspection(
+            requests: running.map(\.inspection), totalBlocks: pool.total, usedBlocks: pool.statistics.used,
+            problems: pool.validate(tables: running.map(\.table)))
     }
 
     var isIdle: Bool { waiting.isEmpty && running.isEmpty }
 
-    func add(_ submissions: [Submission]) { waiting.append(contentsOf: submissions) }
+    func add(_ submissions: [Submission]) {
+        for submission in submissions {
+            wait(ActiveSequence(submission: submission, tokenizer: tokenizer, limit: submission.limit))
+        }
+    }
 
-    /// Ends requests that the host cancelled.
+    /// Ends requests that the host cancelled, and those whose deadline has passed.
     func cancel(_ ids: Set<UInt64>) -> [EngineEvent] {
-        if ids.isEmpty { return [] }
-        var events: [EngineEvent] = []
         let now = monotonicMicroseconds()
-        for submission in waiting where ids.contains(submission.id) {
-            let sequence = ActiveSequence(submission: submission, tokenizer: tokenizer, limit: submission.limit)
-            events.append(finishEvent(sequence, .cancelled, nil, now))
+        var events: [EngineEvent] = []
+        func endsNow(_ sequence: ActiveSequence) -> FinishReason? {
+            ids.contains(sequence.id) ? .cancelled : sequence.isLate(at: now) ? .deadline : nil
         }
-        waiting.removeAll { ids.contains($0.id) }
-        for index in running.indices where ids.contains(running[index].id) {
-            events += end(&running[index], .cancelled, nil, now)
+        for index in waiting.indices {
+            if let reason = endsNow(waiting[index]) { events += end(&waiting[index], reason, nil, now) }
         }
+        for index in running.indices {
+            if let reason = endsNow(running[index]) { events += end(&running[index], reason, nil, now) }
+        }
+        if events.isEmpty { return [] }
+        waiting.removeAll(where: \.isEnded)
         running.removeAll(where: \.isEnded)
         updateGauges()
         return events
@@ -63,7 +72,9 @@ final class StepRunner {
         let start = monotonicMicroseconds()
         admit(now: start)
         guard !running.isEmpty else { return [] }
-        let plan = planStep(requests: running.map(\.snapshot), policy: policy, maxRows: options.maxStepTokens)
+        running.sort { $0.urgency < $1.urgency }
+        let plan = reserve(
+            planStep(requests: running.map(\.snapshot), policy: policy, maxRows: options.maxStepTokens))
         let work = layOut(plan, drafts: draft(plan))
         let events: [EngineEvent]
         do {
@@ -80,34 +91,21 @@ final class StepRunner {
         return events
     }
 
-    // MARK: Admission
-
-    /// Lets requests in by order of arrival, each with blocks for the longest it can become: it will never want more.
-    private func admit(now: Int64) {
-        var admitted = 0
-        while admitted < waiting.count, running.count < options.maxRunningRequests {
-            let submission = waiting[admitted]
-            guard let blocks = allocator.allocate(EngineSizing.blocks(forTokens: submission.limit)) else { break }
-            var sequence = ActiveSequence(submission: submission, tokenizer: tokenizer, limit: submission.limit)
-            sequence.blocks = blocks
-            sequence.statistics.queueTime = now - submission.time
-            running.append(sequence)
-            admitted += 1
-        }
-        waiting.removeFirst(admitted)
-        updateGauges()
-    }
-
-    private func updateGauges() {
+    func updateGauges() {
+        let blocks = pool.statistics
         statistics.runningRequests = running.count
         statistics.queuedRequests = waiting.count
-        statistics.kvBlocksUsed = allocator.used
+        statistics.kvBlocksUsed = blocks.used
+        statistics.kvBlocksCached = blocks.cached
+        statistics.prefixQueriedTokens = blocks.queriedTokens
+        statistics.prefixCachedTokens = blocks.savedTokens
+        statistics.prefixEvictions = blocks.evictions
         statistics.draftPasses = drafter?.passes ?? 0
     }
 
     // MARK: Drafting
 
-    private func index(of id: UInt64) -> Int? { running.firstIndex { $0.id == id } }
+    func index(of id: UInt64) -> Int? { running.firstIndex { $0.id == id } }
 
     /// The drafts of the step, by request.
     private func draft(_ plan: StepPlan) -> [UInt64: [Int32]] {
@@ -152,7 +150,7 @@ final class StepRunner {
             let sequence = running[index]
             let draft = drafts[entry.id] ?? []
             let chunk = sequence.tokens[sequence.computed..<sequence.computed + entry.rows] + draft
-            let first = batch.append(tokens: chunk, position: sequence.computed, blocks: sequence.blocks)
+            let first = batch.append(tokens: chunk, position: sequence.computed, blocks: sequence.table.blocks)
             return Work(index: index, entry: entry, firstRow: first, verification: Verification(draft: draft))
         }
     }
@@ -232,6 +230,7 @@ final class StepRunner {
         let accepted = work.verification.accepted
         account(work, output)
         running[work.index].commit(work.entry, draft: work.verification.draft.count, accepted: accepted)
+        keep(work.index)
         var events: [EngineEvent] = []
         let sequence = running[work.index]
         if work.entry.samples, let logprobs = sequence.promptLogprobs, output.ending?.1 == nil {
@@ -272,12 +271,11 @@ final class StepRunner {
     private func end(
         _ sequence: inout ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
     ) -> [EngineEvent] {
-        allocator.release(sequence.blocks)
-        sequence.blocks = []
+        sequence.table.release(in: &pool)
         sequence.isEnded = true
-        drafter?.forget(sequence.id)
+        if sequence.hasRun { drafter?.forget(sequence.id) }
         var events: [EngineEvent] = []
-        if reason == .cancelled {
+        if reason == .cancelled || reason == .deadline {
             var tail = StepOutput(sequence: sequence)
             tail.text = sequence.text.finish()
             if !tail.isEmpty { events.append(tail.event(sequence)) }

@@ -41,6 +41,13 @@ package struct KVLayer: @unchecked Sendable {
         UnsafeRawPointer(values + offset(Int(block), kvHead))
     }
 
+    package func copy(from source: Int, to target: Int) {
+        let (from, to) = (offset(source, 0), offset(target, 0))
+        let bytes = kvHeads * kvBlockTokens * headBytes
+        (keys + to).copyMemory(from: keys + from, byteCount: bytes)
+        (values + to).copyMemory(from: values + from, byteCount: bytes)
+    }
+
     /// Stores the key and the value of one token and head, [headDimension] each, in slot block · kvBlockTokens + token.
     package func store(key: UnsafePointer<Float>, value: UnsafePointer<Float>, kvHead: Int, slot: Int) {
         let token = slot % kvBlockTokens

@@ -26,6 +26,11 @@ package final class KVCache: @unchecked Sendable {
         }
     }
 
+    /// Copies the keys and values of a block in all layers.
+    package func copy(from source: Int32, to target: Int32) {
+        for layer in layers { layer.copy(from: Int(source), to: Int(target)) }
+    }
+
     /// Bytes that one token takes in all layers, keys and values.
     package static func bytesPerToken(_ configuration: ModelConfiguration, _ format: KVFormat) throws -> Int {
         try tokenBytes(configuration, format) * 2 * configuration.layers

@@ -12,7 +12,7 @@ package final class Transformer: TeamWork {
     package let maxRows: Int
     /// Rows whose logits one call computes at most.
     package let maxLogitRows: Int
-    private let cache: KVCache
+    package let cache: KVCache
     private let pool: ThreadPool
     private let buffers: ScratchLayout
     private let storage: Storage

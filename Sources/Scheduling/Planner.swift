@@ -44,12 +44,17 @@ package struct StepPlan: Sendable, Equatable {
         package let draftLimit: Int
         /// The last row is the latest token: its logits give the next one.
         package let samples: Bool
+
+        /// The same with shorter drafts.
+        package func limited(to draftLimit: Int) -> Entry {
+            Entry(id: id, rows: rows, draftLimit: min(draftLimit, self.draftLimit), samples: samples)
+        }
     }
     package var entries: [Entry] = []
 }
 
 /// One step: every decoding request gets its row, drafts and prompts share the rest of the budget. While a prompt waits,
-/// drafts may take half of that rest. Requests come in order of arrival, and `maxRows` is at least their number.
+/// drafts may take half of that rest. Requests come in order of urgency, and `maxRows` is at least their number.
 package func planStep(requests: [RequestSnapshot], policy: any DraftPolicy, maxRows: Int) -> StepPlan {
     let decoding = requests.filter(\.decodes)
     let waiting = requests.filter { !$0.decodes }

@@ -194,8 +194,8 @@ import Testing
         let total = engine.snapshot().kvBlocksTotal
         #expect(total == engine.sizing.kvBlocks && total == 512)
         #expect(engine.snapshot().threads == 1)
-        for _ in 0..<3 {
-            var request = tokenRequest([Int32](repeating: 1, count: 40), 10)
+        for first in 1...3 as ClosedRange<Int32> {
+            var request = tokenRequest([Int32](repeating: first, count: 40), 10)
             request.ignoresEndOfGeneration = true
             _ = try engine.submit(request)
         }

@@ -92,7 +92,14 @@ import Testing
         #expect(result.finishes.map(\.statistics.draftTokens).reduce(0, +) == result.statistics.draftTokens)
         #expect(result.finishes.map(\.statistics.acceptedTokens).reduce(0, +) == result.statistics.acceptedTokens)
         #expect(result.finishes.map(\.statistics.completionTokens).reduce(0, +) == result.statistics.emittedTokens)
-        #expect(result.finishes.map(\.statistics.promptTokens).reduce(0, +) == result.statistics.prefillTokens)
+        let prompts = result.finishes.map(\.statistics.promptTokens).reduce(0, +)
+        let cached = result.finishes.map(\.statistics.cachedTokens).reduce(0, +)
+        // Those that were preempted compute some of theirs again.
+        if result.statistics.preemptions == 0 {
+            #expect(prompts - cached == result.statistics.prefillTokens)
+        } else {
+            #expect(prompts - cached <= result.statistics.prefillTokens)
+        }
     }
 
     private func withoutDrafts(_ request: RequestOptions) -> RequestOptions {
@@ -152,7 +159,8 @@ import Testing
                 #expect(outcome == whole)
             }
         }
-        #expect(scripted.drafter.forgotten.count == Set(scripted.drafter.forgotten).count)
+        let ran = log.finishes.filter { $0.value.statistics.queueTime != nil }.keys
+        #expect(Set(scripted.drafter.forgotten) == Set(ran))
     }
 
     @Test func longPromptsComeInChunksAndLateArrivalsDoNotWait() throws {

@@ -124,12 +124,12 @@ package func generateAlone(_ engine: InferenceEngine, _ requests: [RequestOption
 /// What is wrong with the state between two steps.
 package func inconsistencies(_ state: EngineInspection) -> [String] {
     var problems: [String] = []
-    let blocks = state.requests.flatMap(\.blocks)
-    if Set(blocks).count != blocks.count { problems.append("a block has two owners") }
+    problems += state.problems
+    let blocks = Set(state.requests.flatMap(\.blocks))
     if blocks.count != state.usedBlocks { problems.append("\(state.usedBlocks) blocks used, \(blocks.count) owned") }
     if !blocks.allSatisfy({ $0 >= 0 && Int($0) < state.totalBlocks }) { problems.append("a block does not exist") }
     let ids = state.requests.map(\.id)
-    if ids != ids.sorted() || Set(ids).count != ids.count { problems.append("requests \(ids) are out of order") }
+    if Set(ids).count != ids.count { problems.append("requests \(ids) run twice") }
     for request in state.requests {
         let name = "request \(request.id)"
         if request.committed > request.limit { problems.append("\(name) is longer than its limit") }
@@ -137,7 +137,7 @@ package func inconsistencies(_ state: EngineInspection) -> [String] {
         if request.computed < 0 || request.computed >= request.committed {
             problems.append("\(name): \(request.computed) of \(request.committed) computed")
         }
-        if request.blocks.count * kvBlockTokens < request.limit { problems.append("\(name) has too few blocks") }
+        if request.blocks.count * kvBlockTokens < request.computed { problems.append("\(name) has too few blocks") }
     }
     return problems
 }

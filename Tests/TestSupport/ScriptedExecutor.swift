@@ -52,6 +52,14 @@ package final class ScriptedExecutor: StepExecutor {
         }
     }
 
+    package func copy(_ blocks: [(from: Int32, to: Int32)]) {
+        for pair in blocks {
+            for token in 0..<kvBlockTokens {
+                slots[Int(pair.to) * kvBlockTokens + token] = slots[Int(pair.from) * kvBlockTokens + token]
+            }
+        }
+    }
+
     package func withLogits(rows: [Int], _ body: (_ index: Int, _ logits: Span<Float>) throws -> Void) throws {
         if rows != rows.sorted() || Set(rows).count != rows.count { problems.append("rows \(rows) are out of order") }
         for (index, row) in rows.enumerated() {

@@ -1,0 +1,106 @@
+import Kernels
+import Scheduling
+import Speculation
+
+// Who runs and who holds blocks. The budget is hard: when blocks are short the cache gives way first, then drafts, then the
+// least urgent request, which is computed again later. A request that runs never fails because another one came.
+
+extension StepRunner {
+    /// Puts a sequence in its place among those that wait.
+    func wait(_ sequence: ActiveSequence) {
+        let urgency = sequence.urgency
+        let place = waiting.firstIndex { urgency < $0.urgency } ?? waiting.count
+        waiting.insert(sequence, at: place)
+    }
+
+    /// Lets requests in, the most urgent first, while there is room for all that they have to compute. One of a higher
+    /// priority takes the place of one of a lower.
+    func admit(now: Int64) {
+        while let next = waiting.first {
+            if running.count < options.maxRunningRequests, begin(&waiting[0], now: now) {
+                running.append(waiting.removeFirst())
+            } else if let least = running.indices.max(by: { running[$0].urgency < running[$1].urgency }),
+                running[least].options.priority < next.options.priority
+            {
+                preempt(least)
+            } else {
+                break
+            }
+        }
+        updateGauges()
+    }
+
+    /// Takes over what the prefix cache has; false, and nothing done, when the rest would not fit now.
+    private func begin(_ sequence: inout ActiveSequence, now: Int64) -> Bool {
+        let wanted = pool.blocks(for: sequence.tokens.count)
+        // The log-probabilities of the prompt need every row of it.
+        let match = sequence.promptLogprobs == nil ? pool.match(sequence.tokens) : nil
+        let rest = wanted - (match?.blocks.count ?? 0)
+        // Those that run are about to need blocks as well: a request that takes the last ones would soon lose them.
+        guard running.isEmpty || rest + running.count <= pool.available else {
+            if let match { pool.release(match) }
+            return false
+        }
+        if let match {
+            let adoption = sequence.table.adopt(match, minimumPartial: 4, in: &pool)
+            if let copy = adoption.copy { executor.copy([(copy.from, copy.to)]) }
+            sequence.computed = adoption.tokens
+        }
+        if !sequence.hasRun {
+            sequence.statistics.queueTime = now - sequence.submitted
+            sequence.statistics.cachedTokens = min(sequence.computed, sequence.promptCount)
+        }
+        return true
+    }
+
+    /// Finds blocks for the rows of the plan, the most urgent request first. Where there are not enough the least urgent
+    /// one is preempted and drafts are left out.
+    func reserve(_ plan: StepPlan) -> StepPlan {
+        var result = plan
+        result.entries = plan.entries.compactMap { reserve($0) }
+        return result
+    }
+
+    private func reserve(_ entry: StepPlan.Entry) -> StepPlan.Entry? {
+        while let index = index(of: entry.id) {
+            let start = running[index].computed
+            let rows = start..<start + entry.rows
+            if let limit = grant(index, rows, drafts: entry.draftLimit) {
+                return entry.limited(to: limit)
+            }
+            preempt(running.count - 1)
+        }
+        return nil
+    }
+
+    /// Blocks for some rows and as many drafts as there is room for; nil when the rows themselves do not fit.
+    private func grant(_ index: Int, _ rows: Range<Int>, drafts: Int) -> Int? {
+        for limit in Set([drafts, 0]).sorted(by: >) {
+            let positions = rows.lowerBound..<rows.upperBound + limit
+            if let reservation = running[index].table.reserve(positions, in: &pool) {
+                if let copy = reservation.copy { executor.copy([(copy.from, copy.to)]) }
+                return limit
+            }
+        }
+        return nil
+    }
+
+    /// The request waits again, with its tokens; what it computed may still be in the cache when its turn comes.
+    private func preempt(_ index: Int) {
+        var sequence = running.remove(at: index)
+        sequence.preempt(in: &pool)
+        drafter?.forget(sequence.id)
+        statistics.preemptions += 1
+        wait(sequence)
+    }
+
+    /// After commit: full blocks go to the prefix cache, and what rejected drafts held is given back.
+    func keep(_ index: Int) {
+        let computed = running[index].computed
+        running[index].table.truncate(to: running[index].tokens.count, in: &pool)
+        if running[index].table.register(running[index].tokens, computed: computed, in: &pool) != nil {
+            // The draft model's keys and values go by block number too.
+            drafter?.forget(running[index].id)
+        }
+    }
+}
