@@ -76,6 +76,18 @@ package struct RequestStatistics: Sendable {
     package var timeToFirstToken: Int64?
     package var timePerOutputToken: Int64?
     package var totalTime: Int64 = 0
+    /// Whether the targets were kept; nil without one, or without enough tokens to tell.
+    package var attainedTimeToFirstToken: Bool?
+    package var attainedTimePerOutputToken: Bool?
+    package var limitedBy = Limit.nothing
+
+    /// Why a target was missed.
+    package enum Limit: Int32, Sendable {
+        case nothing = 0
+        case queue = 1
+        case memory = 2
+        case compute = 3
+    }
 
     package init() {}
 }

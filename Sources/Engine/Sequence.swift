@@ -99,10 +99,30 @@ struct ActiveSequence {
         var result = statistics
         result.completionTokens = published
         result.totalTime = time - submitted
-        guard let firstToken, published > 0 else { return result }
-        result.timeToFirstToken = firstToken - submitted
-        if published > 1 { result.timePerOutputToken = (time - firstToken) / Int64(published - 1) }
+        if let firstToken, published > 0 {
+            result.timeToFirstToken = firstToken - submitted
+            if published > 1 { result.timePerOutputToken = (time - firstToken) / Int64(published - 1) }
+        }
+        judge(&result)
         return result
+    }
+
+    /// Compares the times with the targets.
+    private func judge(_ result: inout RequestStatistics) {
+        if let target = options.targetTimeToFirstToken {
+            result.attainedTimeToFirstToken = result.timeToFirstToken.map { $0 <= target } ?? false
+        }
+        if let target = options.targetTimePerOutputToken, let time = result.timePerOutputToken {
+            result.attainedTimePerOutputToken = time <= target
+        }
+        let missedFirst = result.attainedTimeToFirstToken == false
+        guard missedFirst || result.attainedTimePerOutputToken == false else { return }
+        let queued = result.queueTime ?? result.totalTime
+        if missedFirst, queued >= (options.targetTimeToFirstToken ?? 0) / 2 {
+            result.limitedBy = .queue
+        } else {
+            result.limitedBy = result.preemptions > 0 ? .memory : .compute
+        }
     }
 }
 

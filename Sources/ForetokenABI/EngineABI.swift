@@ -184,6 +184,11 @@ public func ftk_engine_get_stats(_ engine: OpaquePointer!, _ stats: UnsafeMutabl
         out.pointee.kv_blocks_total = UInt64(now.kvBlocksTotal)
         out.pointee.kv_blocks_used = UInt64(now.kvBlocksUsed)
         out.pointee.step_time_us = UInt64(now.stepTime)
+        out.pointee.kv_blocks_cached = UInt64(now.kvBlocksCached)
+        out.pointee.prefix_queried_tokens = UInt64(now.prefixQueriedTokens)
+        out.pointee.prefix_cached_tokens = UInt64(now.prefixCachedTokens)
+        out.pointee.prefix_evictions = UInt64(now.prefixEvictions)
+        out.pointee.num_preemptions = UInt64(now.preemptions)
         return status(FTK_OK)
     }
 }

@@ -85,6 +85,11 @@ extension ftk_request_stats {
         ttft_us = statistics.timeToFirstToken ?? Int64(FTK_UNSET)
         tpot_us = statistics.timePerOutputToken ?? Int64(FTK_UNSET)
         total_us = statistics.totalTime
+        cached_tokens = UInt32(statistics.cachedTokens)
+        preemptions = UInt32(statistics.preemptions)
+        ttft_attained = statistics.attainedTimeToFirstToken.map { $0 ? 1 : 0 } ?? FTK_UNSET
+        tpot_attained = statistics.attainedTimePerOutputToken.map { $0 ? 1 : 0 } ?? FTK_UNSET
+        limited_by = statistics.limitedBy.rawValue
     }
 }
 

@@ -17,6 +17,9 @@ public func ftk_request_options_init_sized(
         $0.logprobs = FTK_UNSET
         $0.prompt_logprobs = FTK_UNSET
         $0.speculation = FTK_SPECULATION_AUTO
+        $0.target_ttft_us = Int64(FTK_UNSET)
+        $0.target_tpot_us = Int64(FTK_UNSET)
+        $0.deadline_us = Int64(FTK_UNSET)
     }
 }
 
@@ -61,6 +64,11 @@ private func requestOptions(_ given: ftk_request_options) throws -> RequestOptio
         throw Failure.invalid("logprobs_kind is \(given.logprobs_kind), which is none of the FTK_LOGPROBS_* values")
     }
     options.draftTokens = try optional(given.speculation, "speculation")
+    options.priority = given.priority
+    guard given.reserved == 0 else { throw Failure.invalid("reserved is \(given.reserved); it must be 0") }
+    options.targetTimeToFirstToken = duration(given.target_ttft_us)
+    options.targetTimePerOutputToken = duration(given.target_tpot_us)
+    options.deadline = duration(given.deadline_us)
     options.userData = UInt(bitPattern: given.user_data)
     return options
 }
@@ -85,6 +93,9 @@ private func optional(_ value: Int32, _ field: String) throws -> Int? {
     guard value >= FTK_UNSET else { throw Failure.invalid("\(field) is \(value); it must be 0 or more, or FTK_UNSET") }
     return value == FTK_UNSET ? nil : Int(value)
 }
+
+/// FTK_UNSET is nil; what makes no sense is left for the check to name.
+private func duration(_ value: Int64) -> Int64? { value == Int64(FTK_UNSET) ? nil : value }
 
 private func flag(_ value: UInt32, _ field: String) throws -> Bool {
     guard value <= 1 else { throw Failure.invalid("\(field) is \(value); it must be 0 or 1") }

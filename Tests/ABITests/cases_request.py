@@ -28,6 +28,10 @@ FIELDS: dict[str, list[Any]] = {
     "prompt_logprobs": [-2, 1025, BIG],
     "logprobs_kind": [-1, 2, BIG],
     "speculation": [-2, 17, BIG],
+    "reserved": [1, BIG],
+    "target_ttft_us": [-2, 0, 2**63 - 1, -(2**63)],
+    "target_tpot_us": [-2, 0, 2**63 - 1, -(2**63)],
+    "deadline_us": [-2, 0, 2**63 - 1, -(2**63)],
     # Pointers that are missing where a count says that there is something.
     "logit_bias_count": [1],
     "stop_count": [1],
@@ -226,6 +230,10 @@ def _limits(library: abi.Library, engine: Any) -> None:
         prompt_logprobs=100,
         logprobs_kind=library.constants["FTK_LOGPROBS_PROCESSED"],
         speculation=16,
+        priority=-BIG,
+        target_ttft_us=1,
+        target_tpot_us=2**59,
+        deadline_us=2**59,
     )
     library.submit_options(engine, options)
     last = library.run_until_idle(engine)[-1]

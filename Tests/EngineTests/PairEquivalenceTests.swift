@@ -72,6 +72,32 @@ import Testing
         #expect(figures.acceptedPerPosition[length...].allSatisfy { $0 == 0 })
     }
 
+    /// Few blocks, and prompts that the prefix cache knows: the second time most are found there.
+    @Test(arguments: [EngineOptions.DrafterKind.lookup, .model], [KVFormat.f16, .q8_0])
+    func sharedAndScarceMemory(_ drafter: EngineOptions.DrafterKind, _ kv: KVFormat) throws {
+        let requests = try Self.requests.get()
+        let reference = try generateAlone(Self.plain(kv), requests).outcomes
+        func engine(_ budget: Int) throws -> InferenceEngine {
+            try Self.engine {
+                $0.policy = .static
+                $0.drafter = drafter
+                $0.kvFormat = kv
+                $0.kvBudgetBytes = budget
+            }
+        }
+        let roomy = try engine(0)
+        let most = requests.indices.map { reference[$0].tokens.count }.max() ?? 0
+        let blocks = (most + 400) / kvBlockTokens + 4
+        for engine in [roomy, try engine(blocks * kvBlockTokens * roomy.sizing.kvBytesPerToken)] {
+            for _ in 0..<2 {
+                let result = try generate(engine, requests)
+                #expect(result.problems.isEmpty)
+                #expect(result.outcomes == reference)
+            }
+            #expect(engine.snapshot().prefixCachedTokens > 0)
+        }
+    }
+
     /// A draft of the very same model under the same noise is right every time, in whatever batch it ran.
     @Test(arguments: [1, 4, 16])
     func theTargetAsItsOwnDraftIsAlwaysRight(_ length: Int) throws {

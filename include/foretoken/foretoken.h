@@ -386,6 +386,11 @@ typedef struct ftk_engine_stats {
     uint64_t kv_blocks_total;
     uint64_t kv_blocks_used;
     uint64_t step_time_us;           /* time spent in steps */
+    uint64_t kv_blocks_cached;       /* of those not used: blocks that keep a prefix for the next prompt */
+    uint64_t prefix_queried_tokens;  /* tokens of requests when they began to run, or ran again */
+    uint64_t prefix_cached_tokens;   /* of them, tokens that the prefix cache had: the hit rate is their quotient */
+    uint64_t prefix_evictions;       /* cached blocks that were given up for others */
+    uint64_t num_preemptions;        /* requests that gave their place to others */
 } ftk_engine_stats;
 
 /* A consistent snapshot. */
@@ -446,13 +451,20 @@ typedef struct ftk_request_options {
     int32_t logprobs_kind;           /* FTK_LOGPROBS_*, of the output; the prompt's are raw. Default FTK_LOGPROBS_RAW */
     int32_t speculation;             /* FTK_SPECULATION_AUTO: the engine's policy; 0: off; k: drafts of k tokens. Default AUTO */
     void *user_data;                 /* handed back with every event; never touched */
+    /* Urgency. The request that is due first goes first, then the one of higher priority, then the one that came first. */
+    int32_t priority;                /* one of higher priority takes the place of one of lower, which waits again. Default 0 */
+    uint32_t reserved;               /* must be 0. Default 0 */
+    int64_t target_ttft_us;          /* wanted time from submit to the first token; FTK_UNSET: none. Default FTK_UNSET */
+    int64_t target_tpot_us;          /* wanted time between tokens; FTK_UNSET: none. Default FTK_UNSET */
+    int64_t deadline_us;             /* from submit; then the request ends within one step, with what it has. Default FTK_UNSET */
 } ftk_request_options;
 
 #define ftk_request_options_init(options) ftk_request_options_init_sized((options), (uint32_t)sizeof(*(options)))
 ftk_status ftk_request_options_init_sized(ftk_request_options *options, uint32_t struct_size);
 
 /* Queues a request. `id` is never 0 and never used again. Errors: INVALID_ARGUMENT (naming the field), QUEUE_FULL,
- * CONTEXT_TOO_LONG (the prompt leaves no room), OUT_OF_MEMORY (it could never fit into the KV budget). */
+ * CONTEXT_TOO_LONG (the prompt leaves no room), OUT_OF_MEMORY (it could never fit into the KV budget). A request that
+ * runs never fails because another one came: where blocks are short, the least urgent one waits again. */
 ftk_status ftk_submit(ftk_engine *engine, const ftk_request_options *options, uint64_t *id);
 
 /* Ends a request within one step; its finish event has the reason FTK_FINISH_CANCELLED. NOT_FOUND once it has finished. */
@@ -473,7 +485,16 @@ enum {
     FTK_FINISH_LENGTH = 1,           /* max_tokens, or the context is full */
     FTK_FINISH_STOP = 2,             /* an end-of-generation token, stop token or stop text */
     FTK_FINISH_CANCELLED = 3,
-    FTK_FINISH_ERROR = 4             /* see error and error_text */
+    FTK_FINISH_ERROR = 4,            /* see error and error_text */
+    FTK_FINISH_DEADLINE = 5          /* deadline_us has passed */
+};
+
+/* Why a target was missed. */
+enum {
+    FTK_LIMITED_BY_NOTHING = 0,      /* no target was missed */
+    FTK_LIMITED_BY_QUEUE = 1,        /* half the target or more went by before the request ran */
+    FTK_LIMITED_BY_MEMORY = 2,       /* it was preempted */
+    FTK_LIMITED_BY_COMPUTE = 3       /* neither: the steps took too long */
 };
 
 typedef struct ftk_request_stats {
@@ -488,6 +509,12 @@ typedef struct ftk_request_stats {
     int64_t ttft_us;                 /* from submit to the first token; FTK_UNSET without one */
     int64_t tpot_us;                 /* (end - first token) / (tokens - 1); FTK_UNSET below two tokens */
     int64_t total_us;                /* from submit to the finish */
+    uint32_t cached_tokens;          /* tokens of the prompt that the prefix cache had */
+    uint32_t preemptions;            /* how often it gave its place to others; its tokens were computed again */
+    int32_t ttft_attained;           /* 1: target_ttft_us was kept, 0: it was not, FTK_UNSET: there was none */
+    int32_t tpot_attained;           /* the same of target_tpot_us; FTK_UNSET below two tokens too */
+    int32_t limited_by;              /* FTK_LIMITED_BY_* */
+    uint32_t reserved;               /* 0 */
 } ftk_request_stats;
 
 /* Arrays and texts live until the batch is freed. */

@@ -87,6 +87,11 @@ FTK_FINISH_LENGTH = 1
 FTK_FINISH_STOP = 2
 FTK_FINISH_CANCELLED = 3
 FTK_FINISH_ERROR = 4
+FTK_FINISH_DEADLINE = 5
+FTK_LIMITED_BY_NOTHING = 0
+FTK_LIMITED_BY_QUEUE = 1
+FTK_LIMITED_BY_MEMORY = 2
+FTK_LIMITED_BY_COMPUTE = 3
 
 ftk_status = c_int32
 ftk_progress_callback = CFUNCTYPE(c_int32, c_uint64, c_uint64, c_void_p)
@@ -201,6 +206,11 @@ class ftk_engine_stats(ctypes.Structure):
         ("kv_blocks_total", c_uint64),
         ("kv_blocks_used", c_uint64),
         ("step_time_us", c_uint64),
+        ("kv_blocks_cached", c_uint64),
+        ("prefix_queried_tokens", c_uint64),
+        ("prefix_cached_tokens", c_uint64),
+        ("prefix_evictions", c_uint64),
+        ("num_preemptions", c_uint64),
     ]
 
 
@@ -239,6 +249,11 @@ class ftk_request_options(ctypes.Structure):
         ("logprobs_kind", c_int32),
         ("speculation", c_int32),
         ("user_data", c_void_p),
+        ("priority", c_int32),
+        ("reserved", c_uint32),
+        ("target_ttft_us", c_int64),
+        ("target_tpot_us", c_int64),
+        ("deadline_us", c_int64),
     ]
 
 
@@ -255,6 +270,12 @@ class ftk_request_stats(ctypes.Structure):
         ("ttft_us", c_int64),
         ("tpot_us", c_int64),
         ("total_us", c_int64),
+        ("cached_tokens", c_uint32),
+        ("preemptions", c_uint32),
+        ("ttft_attained", c_int32),
+        ("tpot_attained", c_int32),
+        ("limited_by", c_int32),
+        ("reserved", c_uint32),
     ]
 
 

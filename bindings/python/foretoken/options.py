@@ -76,6 +76,10 @@ class RequestOptions(TypedDict, total=False):
     prompt_logprobs: int | None
     logprobs_kind: str | None
     speculation: None | int | str
+    priority: int | None
+    target_ttft_us: int | None
+    target_tpot_us: int | None
+    deadline_us: int | None
 
 
 def choice(name: str, value: Any, values: Mapping[str, int]) -> int:

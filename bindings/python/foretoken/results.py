@@ -9,11 +9,18 @@ from typing import Any
 
 from . import _abi
 
+LIMITS = {
+    _abi.FTK_LIMITED_BY_NOTHING: "nothing",
+    _abi.FTK_LIMITED_BY_QUEUE: "queue",
+    _abi.FTK_LIMITED_BY_MEMORY: "memory",
+    _abi.FTK_LIMITED_BY_COMPUTE: "compute",
+}
 FINISH_REASONS = {
     _abi.FTK_FINISH_LENGTH: "length",
     _abi.FTK_FINISH_STOP: "stop",
     _abi.FTK_FINISH_CANCELLED: "cancelled",
     _abi.FTK_FINISH_ERROR: "error",
+    _abi.FTK_FINISH_DEADLINE: "deadline",
 }
 
 TopLogprobs = list[list[tuple[int, float]]]
@@ -103,6 +110,11 @@ class EngineStats:
     kv_blocks_total: int
     kv_blocks_used: int
     step_time_us: int
+    kv_blocks_cached: int
+    prefix_queried_tokens: int
+    prefix_cached_tokens: int
+    prefix_evictions: int
+    num_preemptions: int
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,11 @@ class RequestStats:
     ttft_us: int | None
     tpot_us: int | None
     total_us: int
+    cached_tokens: int
+    preemptions: int
+    ttft_attained: bool | None
+    tpot_attained: bool | None
+    limited_by: str
 
 
 @dataclass(frozen=True)
@@ -243,4 +260,7 @@ def _stats(struct: _abi.ftk_request_stats) -> RequestStats:
     for name in ("queue_us", "ttft_us", "tpot_us"):
         if values[name] == _abi.FTK_UNSET:
             values[name] = None
+    for name in ("ttft_attained", "tpot_attained"):
+        values[name] = None if values[name] == _abi.FTK_UNSET else bool(values[name])
+    values["limited_by"] = LIMITS.get(values["limited_by"], "unknown")
     return RequestStats(**values)

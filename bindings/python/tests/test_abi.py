@@ -121,7 +121,7 @@ class ABITests(unittest.TestCase):
         request = {name for name, _ in _abi.ftk_request_options._fields_}
         prompt = {"prompt", "prompt_bytes", "prompt_tokens", "messages"}
         counts = {name for name in request if name.endswith("_count")}
-        expected = request - counts - prompt - {"struct_size", "user_data"}
+        expected = request - counts - prompt - {"struct_size", "reserved", "user_data"}
         self.assertEqual(set(foretoken.RequestOptions.__annotations__), expected)
         for cls, struct in (
             (foretoken.ModelInfo, _abi.ftk_model_info),
@@ -130,7 +130,7 @@ class ABITests(unittest.TestCase):
             (foretoken.EngineStats, _abi.ftk_engine_stats),
             (foretoken.RequestStats, _abi.ftk_request_stats),
         ):
-            fields = {name for name, _ in struct._fields_} - {"struct_size"}
+            fields = {name for name, _ in struct._fields_} - {"struct_size", "reserved"}
             self.assertEqual(set(cls.__dataclass_fields__), fields, cls.__name__)
 
     def test_defaults_are_those_of_the_library(self) -> None:

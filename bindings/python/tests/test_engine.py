@@ -53,6 +53,34 @@ class GenerateTests(ModelCase):
         self.assertEqual(engine.stats().finished_requests, 1)
         self.assertEqual(request.result().text, self.expected(max_tokens=8, temperature=0))
 
+    def test_later_turns_find_the_earlier_ones(self) -> None:
+        engine = self.engine()
+        prompt = self.model.tokenizer.encode(PROMPT * 40, add_special=True)
+        options = {"max_tokens": 6, "temperature": 0, "ignore_eos": True}
+        first = engine.generate(prompt, **options)
+        self.assertEqual(first.stats.cached_tokens, 0)
+        again = engine.generate(prompt, **options)
+        self.assertEqual(again.tokens, first.tokens)
+        self.assertGreaterEqual(again.stats.cached_tokens, len(prompt) - 32)
+        stats = engine.stats()
+        self.assertEqual(stats.prefix_cached_tokens, again.stats.cached_tokens)
+        self.assertGreater(stats.kv_blocks_cached, 0)
+        self.assertEqual((again.stats.preemptions, stats.num_preemptions), (0, 0))
+
+    def test_targets_and_deadlines(self) -> None:
+        engine = self.engine()
+        options = {"max_tokens": 8, "temperature": 0, "ignore_eos": True}
+        plain = engine.generate(PROMPT, **options)
+        self.assertEqual((plain.stats.ttft_attained, plain.stats.limited_by), (None, "nothing"))
+        kept = engine.generate(PROMPT, target_ttft_us=10**12, target_tpot_us=10**12, priority=3, **options)
+        self.assertEqual((kept.stats.ttft_attained, kept.stats.tpot_attained), (True, True))
+        self.assertEqual((kept.stats.limited_by, kept.tokens), ("nothing", plain.tokens))
+        missed = engine.generate(PROMPT, target_tpot_us=1, **options)
+        self.assertEqual((missed.stats.tpot_attained, missed.stats.limited_by), (False, "compute"))
+        late = engine.generate(PROMPT, deadline_us=1, **options)
+        self.assertEqual(late.finish_reason, "deadline")
+        self.assertLess(len(late.tokens), 8)
+
     def test_seeds(self) -> None:
         engine = self.engine()
         options = {"max_tokens": 32, "temperature": 1.0}
