@@ -138,6 +138,24 @@ public func ftk_engine_destroy(_ engine: OpaquePointer!) {
     handle.release()
 }
 
+@_cdecl("ftk_selftest") @implementation
+public func ftk_selftest(
+    _ target: OpaquePointer!, _ options: UnsafePointer<ftk_engine_options>!, _ callback: ftk_selftest_callback!,
+    _ user_data: UnsafeMutableRawPointer!
+) -> ftk_status {
+    report {
+        let model = try object(target, LanguageModel.self, "target")
+        let given = try engineOptions(try options.map { try input($0, "options") })
+        try SelfTest(target: model, options: given).run { check in
+            guard let callback else { return true }
+            return check.name.withCString { name in
+                check.detail.withCString { callback(name, check.passed ? 1 : 0, $0, user_data) == 0 }
+            }
+        }
+        return status(FTK_OK)
+    }
+}
+
 @_cdecl("ftk_engine_step") @implementation
 public func ftk_engine_step(_ engine: OpaquePointer!) -> ftk_status {
     report {

@@ -359,6 +359,18 @@ ftk_status ftk_engine_create(ftk_model *target, const ftk_engine_options *option
  * nothing. Must not be called from the log callback. */
 void ftk_engine_destroy(ftk_engine *engine);
 
+/* What a self-test found: `name` says how requests were computed, `passed` (1 or 0) whether they said what each says alone,
+ * `detail` more about it. The texts live until the callback returns. Return non-zero to stop. */
+typedef int32_t (*ftk_selftest_callback)(const char *name, int32_t passed, const char *detail, void *user_data);
+
+/* Proves on this model and machine that greedy and seeded texts are the same alone and batched, with one thread and more,
+ * whole and chunked, plain and speculative, preempted and not, computed and taken from the prefix cache. Of `options`, which
+ * may be NULL, draft_model, kv_type, activations, threads and context_tokens count. `callback` may be NULL. Blocks for some
+ * 2000 tokens' worth of work. FTK_ERROR_INTERNAL when something differs: ftk_last_error names the first request, the position
+ * and both tokens. FTK_ERROR_CANCELLED when the callback asked to stop. */
+ftk_status ftk_selftest(ftk_model *target, const ftk_engine_options *options, ftk_selftest_callback callback,
+                        void *user_data);
+
 /* One step: a pass of the target model for all running requests. FTK_OK when something was done, FTK_WOULD_BLOCK when
  * there is nothing to do, FTK_ERROR_WRONG_STATE in background mode. */
 ftk_status ftk_engine_step(ftk_engine *engine);

@@ -45,6 +45,7 @@ from .results import (
     TokenizerInfo,
     Usage,
 )
+from .selftest import SelfTestCheck, selftest
 from .tokenizer import StreamDecoder, Tokenizer
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "RequestOptions",
     "RequestStats",
     "Score",
+    "SelfTestCheck",
     "StreamDecoder",
     "StructSizeError",
     "Tokenizer",
@@ -86,4 +88,5 @@ __all__ = [
     "bundled",
     "library_version",
     "memory_plan",
+    "selftest",
 ]

@@ -95,6 +95,7 @@ FTK_LIMITED_BY_COMPUTE = 3
 
 ftk_status = c_int32
 ftk_progress_callback = CFUNCTYPE(c_int32, c_uint64, c_uint64, c_void_p)
+ftk_selftest_callback = CFUNCTYPE(c_int32, c_char_p, c_int32, c_char_p, c_void_p)
 ftk_log_callback = CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
 
 
@@ -344,6 +345,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "ftk_engine_create": (ftk_status, (_handle, POINTER(ftk_engine_options), _new_handle)),
     "ftk_engine_destroy": (None, (_handle,)),
+    "ftk_selftest": (ftk_status, (_handle, POINTER(ftk_engine_options), ftk_selftest_callback, c_void_p)),
     "ftk_engine_step": (ftk_status, (_handle,)),
     "ftk_engine_event_fd": (ftk_status, (_handle, POINTER(c_int32))),
     "ftk_engine_get_stats": (ftk_status, (_handle, POINTER(ftk_engine_stats))),

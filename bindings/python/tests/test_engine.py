@@ -81,6 +81,12 @@ class GenerateTests(ModelCase):
         self.assertEqual(late.finish_reason, "deadline")
         self.assertLess(len(late.tokens), 8)
 
+    def test_selftest(self) -> None:
+        with foretoken.Model(foretoken.bundled("draft")) as draft:
+            checks = foretoken.selftest(self.model, draft, threads=1)
+        self.assertTrue(all(check.passed for check in checks), checks)
+        self.assertIn("speculative, draft model", [check.name for check in checks])
+
     def test_seeds(self) -> None:
         engine = self.engine()
         options = {"max_tokens": 32, "temperature": 1.0}
