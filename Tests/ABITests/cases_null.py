@@ -17,7 +17,6 @@ NULLABLE = {
     ("ftk_memory_plan_compute", "options"): ("FTK_OK",),
     ("ftk_engine_create", "options"): ("FTK_OK",),
     ("ftk_selftest", "options"): ("FTK_OK",),
-    ("ftk_selftest", "callback"): ("FTK_OK",),
     ("ftk_selftest", "user_data"): ("FTK_OK",),
     # NULL is the model's own template, and the tiny models have none.
     ("ftk_tokenizer_apply_chat_template", "chat_template"): ("NOT_FOUND", "UNSUPPORTED_FORMAT", "INVALID_ARGUMENT"),

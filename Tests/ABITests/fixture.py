@@ -56,6 +56,8 @@ class Fixture:
     def _argument(self, function: header.Function, parameter: header.Variable) -> Any:
         """Objects are returned themselves: byref() is added by call()."""
         library, name = self.library, parameter.name
+        if parameter.type.endswith("_callback"):
+            return library.types.of(parameter.type)()  # NULL
         if not parameter.is_pointer:
             if name == "struct_size":
                 return ctypes.sizeof(library.types.structs[function.parameters[0].target])
@@ -63,6 +65,8 @@ class Fixture:
         target = parameter.target
         if target in self.handles:
             return self.handles[target]
+        if target == "void":
+            return ctypes.c_void_p()  # the host's own
         if target.endswith("*"):
             return ctypes.c_void_p(1)  # an output: must become NULL on failure
         if target == "char":

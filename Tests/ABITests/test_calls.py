@@ -99,6 +99,11 @@ def engine_calls(library: abi.Library, model: ctypes.c_void_p) -> None:
     )
     assert plan.peak_bytes > plan.target_weights_bytes > plan.draft_weights_bytes > 0
 
+    checks: list[tuple[bytes, int]] = []
+    callback = library.types.of("ftk_selftest_callback")(lambda name, passed, *_: checks.append((name, passed)) or 0)
+    library.ok(library.selftest(model, None, callback, None))
+    assert len(checks) > 4 and all(passed for _, passed in checks), checks
+
     engine = library.create_engine(model, threads=1)
     descriptor = ctypes.c_int32(-1)
     library.ok(library.engine_event_fd(engine, ctypes.byref(descriptor)))
