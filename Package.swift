@@ -82,7 +82,8 @@ let package = Package(
                 .unsafeFlags(selfContained + ["-l_FoundationCollections", "-l_FoundationCShims"])
             ]),
         .executableTarget(
-            name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Engine"], path: "Tests/Fuzz",
+            name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine"],
+            path: "Tests/Fuzz",
             swiftSettings: swift6),
         .target(
             name: "TestSupport", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine"],

@@ -8,6 +8,7 @@ import Formats
 import Glibc
 import Kernels
 import Model
+import Speculation
 
 struct Random {
     var state: UInt64
@@ -78,6 +79,34 @@ func exercise(_ path: String) throws {
     while try engine.step() { _ = engine.poll(timeout: 0) }
 }
 
+/// Compiles a grammar and writes a little with it.
+func exercise(_ grammar: Grammar, _ random: inout Random) throws {
+    let trie = try TokenTrie(vocabularySize: 300) { token in
+        token < 256 ? [UInt8(truncatingIfNeeded: token)] : Array("{\"a\": 1, é}".utf8.dropFirst(Int(token) % 7))
+    }
+    var constraint = GrammarConstraint(GrammarMask(grammar, trie, endTokens: [299]))
+    for _ in 0..<random.below(40) where !constraint.hasEnded {
+        let allowed = try constraint.allowed()
+        let choices = (0..<Int32(300)).filter { allowed.contains($0) }
+        try constraint.advance(choices[random.below(choices.count)])
+        _ = constraint.forcedTokens(limit: 8)
+    }
+}
+
+let fuzzedGrammar = """
+    root ::= "{" ws (pair ("," ws pair)*)? "}"   # a comment
+    pair ::= "\\"" [^"\\\\\\x00-\\x1F]{1,8} "\\":" ws (number | root | ("true" | "\\u00e9") ws)
+    number ::= "-"? ([0-9] | [1-9] [0-9]{0,15}) ("." [0-9]+)? ws
+    ws ::= | " " | "\\n" [ \\t]{0,20}
+    """
+let fuzzedSchema = ##"""
+    {"$defs": {"n": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/o"}]}, "o": {"type": "object", "properties": {
+        "v": {"type": "integer", "minimum": -3, "exclusiveMaximum": 205}, "n": {"$ref": "#/$defs/n"},
+        "s": {"type": ["string", "number"], "maxLength": 5}, "p": {"pattern": "^(a|\\d{2,3})+[^\\s]?$"}},
+        "required": ["v", "n"], "additionalProperties": {"type": ["array", "string"]}}},
+     "allOf": [{"$ref": "#/$defs/o"}, {"properties": {"t": {"items": {"enum": ["x", 1.5, {"y": []}]}, "minItems": 1}}}]}
+    """##
+
 let arguments = CommandLine.arguments
 guard arguments.count == 5, let seconds = Int64(arguments[1]), let seed = UInt64(arguments[2]) else {
     print("usage: ftk-fuzz SECONDS SEED WORK_FOLDER FIXTURE_FOLDER")
@@ -97,6 +126,8 @@ for name in names {
     }
 }
 kinds["template"] = Array(ChatTemplateName.llama3.source.utf8)
+kinds["gbnf"] = Array(fuzzedGrammar.utf8)
+kinds["schema"] = Array(fuzzedSchema.utf8)
 let order = kinds.keys.sorted()
 
 while monotonicMicroseconds() < end {
@@ -115,6 +146,10 @@ while monotonicMicroseconds() < end {
         } else if kind == "template" {
             let template = try ChatTemplate(String(decoding: input, as: UTF8.self))
             _ = try template.render([ChatMessage(role: "user", content: "hello <|eot_id|>")])
+        } else if kind == "gbnf" {
+            try exercise(Grammar(gbnf: String(decoding: input, as: UTF8.self)), &random)
+        } else if kind == "schema" {
+            try exercise(Grammar(jsonSchema: String(decoding: input, as: UTF8.self)), &random)
         } else if let dash = kind.lastIndex(of: "-") {
             let folder = "\(work)/folder"
             mkdir(folder, 0o755)
