@@ -45,6 +45,7 @@ package final class DraftModelDrafter: Drafter {
         let request: DraftRequest
         var limit: Int
         var history: TokenHistory
+        var constraint: GrammarConstraint?
         var draft: [Int32] = []
         /// Tokens in the draft's cache, those of this draft included.
         var cached: Int
@@ -64,7 +65,8 @@ package final class DraftModelDrafter: Drafter {
             // The target may have more tokens, all of them padding: the draft has no embedding for those.
             let known = request.tokens[cached...].allSatisfy { Int($0) < executor.vocabularySize }
             return Progress(
-                request: request, limit: known ? room : 0, history: request.history, cached: cached)
+                request: request, limit: known ? room : 0, history: request.history,
+                constraint: request.constraint, cached: cached)
         }
         var isFirst = true
         while progress.contains(where: { !$0.isDone }) {
@@ -105,9 +107,11 @@ package final class DraftModelDrafter: Drafter {
     private func draw(_ entry: inout Progress, _ logits: Span<Float>) {
         let request = entry.request
         do {
+            let constraint = entry.constraint.map { [$0] } ?? []
             let token = try sampler.choose(
-                logits: logits, parameters: request.parameters, processors: request.processors,
+                logits: logits, parameters: request.parameters, processors: request.processors + constraint,
                 history: entry.history, noise: request.noise, position: request.tokens.count + entry.draft.count)
+            try entry.constraint?.advance(token)
             entry.draft.append(token)
             if request.parameters.hasPenalties { entry.history.append(token) }
         } catch {

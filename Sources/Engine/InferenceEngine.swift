@@ -16,6 +16,7 @@ package final class InferenceEngine: @unchecked Sendable {
     package let eventDescriptor: Int32
 
     private let runner: StepRunner
+    private let grammars: GrammarLibrary
     private let stepLock = Lock()
     private var thread: pthread_t?
 
@@ -79,6 +80,7 @@ package final class InferenceEngine: @unchecked Sendable {
         self.target = target
         self.options = options
         self.sizing = sizing
+        grammars = GrammarLibrary(tokenizer: target.tokenizer)
         runner = StepRunner(
             executor: executor, drafter: drafter,
             policy: FixedLengthPolicy(length: options.policy == .off ? 0 : options.draftTokens),
@@ -106,6 +108,7 @@ package final class InferenceEngine: @unchecked Sendable {
         let prompt = try request.promptTokens(tokenizer: target.tokenizer, vocabularySize: vocabulary)
         let limit = try tokenLimit(request, promptCount: prompt.count)
         let seed = request.seed ?? randomSeed()
+        let constraint = try grammars.constraint(for: request)
         return try state.withLock {
             guard queued < options.maxQueuedRequests else {
                 throw Failure(
@@ -115,7 +118,8 @@ package final class InferenceEngine: @unchecked Sendable {
             nextID += 1
             inbox.append(
                 Submission(
-                    id: id, options: request, promptTokens: prompt, seed: seed, time: time, limit: limit))
+                    id: id, options: request, promptTokens: prompt, seed: seed, time: time, limit: limit,
+                    constraint: constraint))
             live.insert(id)
             queued += 1
             statistics.submittedRequests += 1

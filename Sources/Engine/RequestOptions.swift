@@ -35,6 +35,9 @@ package struct RequestOptions: Sendable {
     package var logprobsKind = LogprobsKind.raw
     /// nil: the engine's policy; 0: off; k: drafts of k tokens.
     package var draftTokens: Int?
+    /// What the output must be: a grammar in GBNF or a JSON schema; at most one of them.
+    package var grammar: String?
+    package var jsonSchema: String?
     /// Higher is sooner.
     package var priority: Int32 = 0
     /// Durations in microseconds from submit, or between tokens; nil: none.
@@ -55,6 +58,10 @@ package struct RequestOptions: Sendable {
         try check(
             maxTokens != 0 || promptLogprobs != nil, "max_tokens is 0, which makes sense only with prompt_logprobs")
         try validateSampling(vocabularySize: vocabularySize)
+        try check(grammar == nil || jsonSchema == nil, "grammar and json_schema are both given")
+        try check(
+            !ignoresEndOfGeneration || (grammar == nil && jsonSchema == nil),
+            "ignore_eos makes no sense with grammar or json_schema: a text that is complete must be able to end")
         try check(stopTexts.allSatisfy { !$0.isEmpty }, "stop holds an empty text")
         for token in stopTokens { try checkToken(token, "stop_tokens", vocabularySize) }
         for (count, name) in [(logprobs, "logprobs"), (promptLogprobs, "prompt_logprobs")] {

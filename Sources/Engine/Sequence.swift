@@ -7,7 +7,9 @@ import Speculation
 struct ActiveSequence {
     let id: UInt64
     let options: RequestOptions
-    let processors: [any LogitProcessor]
+    let ownProcessors: [any LogitProcessor]
+    /// What the grammar allows next, if there is one.
+    private(set) var constraint: GrammarConstraint?
     let noise: GumbelNoise
     /// Prompt, then output.
     private(set) var tokens: [Int32]
@@ -32,7 +34,8 @@ struct ActiveSequence {
     init(submission: Submission, tokenizer: Tokenizer, limit: Int) {
         id = submission.id
         options = submission.options
-        processors = submission.options.sampling.processors
+        ownProcessors = submission.options.sampling.processors
+        constraint = submission.constraint
         noise = GumbelNoise(seed: submission.seed)
         tokens = submission.promptTokens
         promptCount = submission.promptTokens.count
@@ -46,6 +49,9 @@ struct ActiveSequence {
         statistics.promptTokens = promptCount
         statistics.seed = submission.seed
     }
+
+    /// The grammar comes last: no bias brings back what it rules out.
+    var processors: [any LogitProcessor] { constraint.map { ownProcessors + [$0] } ?? ownProcessors }
 
     var hasRun: Bool { statistics.queueTime != nil }
 
@@ -84,7 +90,8 @@ struct ActiveSequence {
     /// The most drafted tokens that can be of use: the target adds one of its own.
     var draftRoom: Int { max(0, limit - tokens.count - 1) }
 
-    mutating func append(_ token: Int32, at time: Int64) {
+    mutating func append(_ token: Int32, at time: Int64) throws {
+        try constraint?.advance(token)
         tokens.append(token)
         if options.sampling.hasPenalties { history.append(token) }
         if firstToken == nil { firstToken = time }
@@ -135,4 +142,5 @@ struct Submission: Sendable {
     let time: Int64
     /// Tokens after which the sequence ends.
     let limit: Int
+    let constraint: GrammarConstraint?
 }

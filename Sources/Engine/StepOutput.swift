@@ -50,7 +50,7 @@ extension ActiveSequence {
     func draftRequest(limit: Int) -> DraftRequest {
         DraftRequest(
             id: id, tokens: tokens, limit: limit, blocks: table.blocks, parameters: options.sampling,
-            processors: processors, history: history, noise: noise)
+            processors: ownProcessors, history: history, noise: noise, constraint: constraint)
     }
 
     func ends(with token: Int32, endOfGeneration: [Int32]) -> Bool {

@@ -115,8 +115,11 @@ final class StepRunner {
         }
         guard !requests.isEmpty else { return [:] }
         do {
-            let drafts = try drafter.propose(requests)
-            return Dictionary(zip(requests.map(\.id), drafts)) { first, _ in first }
+            let drafts = zip(requests, try drafter.propose(requests)).map { request, draft in
+                let constraint = index(of: request.id).flatMap { running[$0].constraint }
+                return (request.id, constraint?.limiting(draft, to: request.limit) ?? draft)
+            }
+            return Dictionary(drafts) { first, _ in first }
         } catch {
             options.log.write(.warning, "drafting failed, this step goes on without: \(error)")
             return [:]
@@ -213,7 +216,7 @@ final class StepRunner {
             try output.addLogprobs(of: token, top: count, sequence, sampler, logits)
         }
         verification.take(token)
-        running[index].append(token, at: monotonicMicroseconds())
+        try running[index].append(token, at: monotonicMicroseconds())
         output.tokens.append(token)
         output.text += running[index].text.push(token)
         if running[index].text.isStopped {

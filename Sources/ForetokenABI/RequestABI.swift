@@ -64,6 +64,8 @@ private func requestOptions(_ given: ftk_request_options) throws -> RequestOptio
         throw Failure.invalid("logprobs_kind is \(given.logprobs_kind), which is none of the FTK_LOGPROBS_* values")
     }
     options.draftTokens = try optional(given.speculation, "speculation")
+    options.grammar = try given.grammar.map { try text($0, "grammar") }
+    options.jsonSchema = try given.json_schema.map { try text($0, "json_schema") }
     options.priority = given.priority
     guard given.reserved == 0 else { throw Failure.invalid("reserved is \(given.reserved); it must be 0") }
     options.targetTimeToFirstToken = duration(given.target_ttft_us)

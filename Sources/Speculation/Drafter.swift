@@ -11,10 +11,13 @@ package struct DraftRequest {
     package let processors: [any LogitProcessor]
     package let history: TokenHistory
     package let noise: GumbelNoise
+    /// The request's grammar after its committed tokens.
+    package let constraint: GrammarConstraint?
 
     package init(
         id: UInt64, tokens: [Int32], limit: Int, blocks: [Int32], parameters: SamplingParameters,
-        processors: [any LogitProcessor], history: TokenHistory, noise: GumbelNoise
+        processors: [any LogitProcessor], history: TokenHistory, noise: GumbelNoise,
+        constraint: GrammarConstraint? = nil
     ) {
         self.id = id
         self.tokens = tokens
@@ -24,6 +27,7 @@ package struct DraftRequest {
         self.processors = processors
         self.history = history
         self.noise = noise
+        self.constraint = constraint
     }
 }
 

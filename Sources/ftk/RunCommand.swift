@@ -11,6 +11,8 @@ struct RunCommand: ParsableCommand {
     @OptionGroup var engine: EngineArguments
     @OptionGroup var speculation: SpeculationArguments
     @OptionGroup var sampling: SamplingArguments
+    @Option(help: "A file with a grammar in GBNF that the text must follow.") var grammarFile: String?
+    @Option(help: "A file with a JSON schema that the text must satisfy.") var jsonSchema: String?
     @OptionGroup var output: JSONFlag
 
     @Option(name: [.customShort("p"), .long], help: "The prompt; standard input when absent.")
@@ -55,6 +57,8 @@ struct RunCommand: ParsableCommand {
         request.sampling = try sampling.parameters()
         request.seed = sampling.seed
         request.stopTexts = stop
+        request.grammar = try grammarFile.map { try wholeText($0, "--grammar-file") }
+        request.jsonSchema = try jsonSchema.map { try wholeText($0, "--json-schema") }
         request.ignoresEndOfGeneration = ignoreEos
         return request
     }
@@ -123,6 +127,14 @@ func standardInput() throws -> String {
     }
     guard let text = String(validating: bytes, as: UTF8.self) else {
         throw Failure.invalid("standard input is not valid UTF-8")
+    }
+    return text
+}
+
+/// A text file that an option names.
+private func wholeText(_ path: String, _ option: String) throws -> String {
+    guard let text = String(validating: try FileSource.contents(of: path, limit: 1 << 20), as: UTF8.self) else {
+        throw Failure.invalid("\(option): \(path) is not valid UTF-8")
     }
     return text
 }

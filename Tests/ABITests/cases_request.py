@@ -36,6 +36,8 @@ FIELDS: dict[str, list[Any]] = {
     "logit_bias_count": [1],
     "stop_count": [1],
     "stop_token_count": [1],
+    "grammar": [b"", b"root ::= ", b"root ::= root", b"\xff"],
+    "json_schema": [b"", b"{", b'{"type": 5}', b"\xff"],
     # An option that does nothing is an error.
     "chat_template": [b"chatml"],
 }

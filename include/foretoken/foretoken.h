@@ -469,6 +469,10 @@ typedef struct ftk_request_options {
     int64_t target_ttft_us;          /* wanted time from submit to the first token; FTK_UNSET: none. Default FTK_UNSET */
     int64_t target_tpot_us;          /* wanted time between tokens; FTK_UNSET: none. Default FTK_UNSET */
     int64_t deadline_us;             /* from submit; then the request ends within one step, with what it has. Default FTK_UNSET */
+    /* What the output must be, whatever the other options say; at most one, and not with ignore_eos. Compiled at submit, where
+     * a mistake is INVALID_ARGUMENT with its place. Drafts keep to it too. */
+    const char *grammar;             /* in GBNF, the notation of llama.cpp. Default NULL */
+    const char *json_schema;         /* a JSON schema; members come in the order in which it declares them. Default NULL */
 } ftk_request_options;
 
 #define ftk_request_options_init(options) ftk_request_options_init_sized((options), (uint32_t)sizeof(*(options)))

@@ -255,6 +255,8 @@ class ftk_request_options(ctypes.Structure):
         ("target_ttft_us", c_int64),
         ("target_tpot_us", c_int64),
         ("deadline_us", c_int64),
+        ("grammar", c_char_p),
+        ("json_schema", c_char_p),
     ]
 
 

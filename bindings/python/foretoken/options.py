@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import difflib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Callable, TypedDict, Union
@@ -80,6 +81,8 @@ class RequestOptions(TypedDict, total=False):
     target_ttft_us: int | None
     target_tpot_us: int | None
     deadline_us: int | None
+    grammar: str | None
+    json_schema: None | str | Mapping[str, Any]
 
 
 def choice(name: str, value: Any, values: Mapping[str, int]) -> int:
@@ -225,6 +228,11 @@ def _set_stop_tokens(struct: _abi.ftk_request_options, value: Iterable[int]) -> 
         struct.stop_tokens, struct.stop_token_count = tokens, len(tokens)
 
 
+def _set_json_schema(struct: _abi.ftk_request_options, value: str | Mapping[str, Any]) -> None:
+    text = json.dumps(value) if isinstance(value, Mapping) else value
+    struct.json_schema = c_text(text, "json_schema")
+
+
 def _set_speculation(struct: _abi.ftk_request_options, value: int | str) -> None:
     if isinstance(value, str):
         struct.speculation = choice("speculation", value, {"auto": _abi.FTK_SPECULATION_AUTO, "off": 0})
@@ -234,6 +242,8 @@ def _set_speculation(struct: _abi.ftk_request_options, value: int | str) -> None
 
 _SETTERS: dict[str, Callable[[_abi.ftk_request_options, Any], None]] = {
     "chat_template": lambda struct, value: setattr(struct, "chat_template", c_text(value, "chat_template")),
+    "grammar": lambda struct, value: setattr(struct, "grammar", c_text(value, "grammar")),
+    "json_schema": _set_json_schema,
     "ignore_eos": lambda struct, value: setattr(struct, "ignore_eos", 1 if value else 0),
     "logit_bias": _set_logit_bias,
     "logprobs_kind": lambda struct, value: setattr(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import os
 import subprocess
@@ -80,6 +81,25 @@ class GenerateTests(ModelCase):
         late = engine.generate(PROMPT, deadline_us=1, **options)
         self.assertEqual(late.finish_reason, "deadline")
         self.assertLess(len(late.tokens), 8)
+
+    def test_structured_output(self) -> None:
+        schema = {
+            "type": "object",
+            "properties": {"name": {"type": "string", "maxLength": 8}, "size": {"type": "integer"}},
+            "required": ["name", "size"],
+        }
+        engine = self.engine()
+        for temperature in (0, 0.8):
+            options = {"max_tokens": 200, "temperature": temperature, "seed": 5}
+            done = engine.generate(PROMPT, json_schema=schema, **options)
+            if done.finish_reason == "stop":
+                value = json.loads(done.text)
+                self.assertEqual((type(value["name"]), type(value["size"])), (str, int))
+            spelled = engine.generate(PROMPT, grammar='root ::= "yes" | "no"', **options)
+            self.assertIn(spelled.text, ("yes", "no"))
+            self.assertEqual(spelled.finish_reason, "stop")
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, "ignore_eos"):
+            engine.generate(PROMPT, grammar='root ::= "a"', ignore_eos=True)
 
     def test_selftest(self) -> None:
         with foretoken.Model(foretoken.bundled("draft")) as draft:
