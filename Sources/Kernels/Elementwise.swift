@@ -9,11 +9,6 @@ package func rmsNorm(
     for index in 0..<count { target[index] = source[index] * scale * gain[index] }
 }
 
-/// target[i] += addend[i].
-package func add(_ addend: UnsafePointer<Float>, count: Int, to target: UnsafeMutablePointer<Float>) {
-    for index in 0..<count { target[index] += addend[index] }
-}
-
 /// How a head's elements pair up for rotation.
 package enum RotaryPairing: Sendable {
     /// (0, 1), (2, 3), …: the `llama` architecture in GGUF files.
@@ -58,7 +53,17 @@ package func allFinite(_ values: UnsafePointer<Float>, count: Int) -> Bool {
     return total == 0
 }
 
-// MARK: Sums of one row
+// MARK: Vectors
+
+@inline(__always)
+func load8(_ pointer: UnsafePointer<Float>) -> SIMD8<Float> {
+    UnsafeRawPointer(pointer).loadUnaligned(as: SIMD8<Float>.self)
+}
+
+@inline(__always)
+func store8(_ value: SIMD8<Float>, _ pointer: UnsafeMutablePointer<Float>) {
+    UnsafeMutableRawPointer(pointer).storeBytes(of: value, as: SIMD8<Float>.self)
+}
 
 @inline(__always)
 func load16(_ pointer: UnsafePointer<Float>) -> SIMD16<Float> {

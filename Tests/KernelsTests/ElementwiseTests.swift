@@ -135,12 +135,4 @@ import Testing
             }
         }
     }
-
-    @Test func additionAdds() {
-        var random = SplitMix64(seed: 10)
-        let (a, b) = (random.floats(37), random.floats(37))
-        var sum = a
-        add(b, count: 37, to: &sum)
-        #expect(sum == zip(a, b).map { $0 + $1 })
-    }
 }

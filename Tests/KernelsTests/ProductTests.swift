@@ -44,7 +44,7 @@ private struct TestMatrix {
     /// [rows of x, rows]
     func product(
         _ x: [Float], bias: [Float]?, pool: ThreadPool, _ set: InstructionSet,
-        _ precision: Activations.Precision = .q8
+        _ precision: Activations.Precision = .q8, adds: Bool = false
     ) throws -> [Float] {
         let count = x.count / columns
         let size = try #require(ActivationStorage.floats(maxRows: count, maxColumns: columns))
@@ -60,7 +60,7 @@ private struct TestMatrix {
                     guard let from = x.baseAddress, let to = y.baseAddress, let memory = scratch.baseAddress else {
                         return
                     }
-                    let product = Product(input, matrix, bias: bias, into: to + 1)
+                    let product = Product(input, matrix, bias: bias, into: to + 1, adds: adds)
                     pool.run(
                         ProductWork(
                             input: input, form: input.form(for: matrix), x: from, product: product, scratch: memory))
@@ -275,6 +275,17 @@ private final class ProductWork: TeamWork {
             )
             #expect(ours.map(\.bitPattern) == theirs.map(\.bitPattern))
         }
+    }
+
+    /// To what was there before: 123.25.
+    @Test(arguments: [TensorType.q8_0, .f16, .q4_1], [1, 40])
+    func productsCanBeAdded(type: TensorType, rows: Int) throws {
+        var random = SplitMix64(seed: UInt64(type.rawValue) + 60)
+        let packed = try matrix(type, 37, 64, &random)
+        let (x, bias, pool) = (random.floats(rows * 64), random.floats(37), ThreadPool(threads: 2))
+        let plain = try packed.product(x, bias: bias, pool: pool, .native)
+        let added = try packed.product(x, bias: bias, pool: pool, .native, adds: true)
+        #expect(added == plain.map { 123.25 + $0 })
     }
 
     /// The largest integers that can meet: where a product of bytes saturates, this shows it.
