@@ -234,4 +234,28 @@ import Testing
         #expect(again.outcomes[0].tokens == events.flatMap(\.tokens))
         #expect(again.finishes[0].statistics.seed == finish.statistics.seed)
     }
+
+    /// With requests in every state, stepped by hand and by the engine's own thread.
+    @Test func enginesEndAtAnyStep() throws {
+        var random = SplitMix64(seed: 12)
+        weak var last: InferenceEngine?
+        for round in 0..<1000 {
+            let engine = try ScriptedEngine(
+                draftTokens: round % 3, drafts: { Array($0.tokens.suffix(2)) },
+                change: {
+                    $0.runsInBackground = round % 2 == 1
+                    $0.maxRunningRequests = 2
+                }
+            ).engine
+            for index in 0..<random.int(0..<5) {
+                _ = try engine.submit(tokenRequest([Int32(index + 1), 7, 8], 1 + random.int(0..<40)))
+            }
+            for _ in 0..<random.int(0..<12) {
+                if round % 2 == 0 { _ = try engine.step() } else { _ = engine.poll(timeout: 50) }
+            }
+            engine.stop()
+            last = engine
+        }
+        #expect(last == nil)
+    }
 }
