@@ -83,7 +83,7 @@ package final class InferenceEngine: @unchecked Sendable {
         grammars = GrammarLibrary(tokenizer: target.tokenizer)
         runner = StepRunner(
             executor: executor, drafter: drafter,
-            policy: FixedLengthPolicy(length: options.policy == .off ? 0 : options.draftTokens),
+            policy: PlannedLength(length: options.policy == .off ? 0 : options.draftTokens),
             tokenizer: target.tokenizer, options: options, kvBlocks: sizing.kvBlocks)
         eventDescriptor = system_eventfd()
         guard eventDescriptor >= 0 else {

@@ -28,7 +28,7 @@ package protocol DraftPolicy: Sendable {
 }
 
 /// The policies `off` (0) and `static`.
-package struct FixedLengthPolicy: DraftPolicy {
+package struct PlannedLength: DraftPolicy {
     package let length: Int
     package init(length: Int) { self.length = length }
     package func draftLength(for request: RequestSnapshot) -> Int { length }

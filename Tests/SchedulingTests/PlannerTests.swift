@@ -6,7 +6,7 @@ import Testing
     private struct Instance {
         var requests: [RequestSnapshot]
         var maxRows: Int
-        var policy: FixedLengthPolicy
+        var policy: PlannedLength
     }
 
     private static func random(_ random: inout SplitMix64) -> Instance {
@@ -24,7 +24,7 @@ import Testing
         }
         return Instance(
             requests: requests, maxRows: count + Int.random(in: 0...120, using: &random),
-            policy: FixedLengthPolicy(length: Int.random(in: 0...16, using: &random)))
+            policy: PlannedLength(length: Int.random(in: 0...16, using: &random)))
     }
 
     @Test func propertiesOfAnyPlan() throws {
@@ -77,10 +77,10 @@ import Testing
         let requests = (1...4).map {
             RequestSnapshot(id: $0, committed: 10, computed: 9, draftRoom: 30, requestedDraft: $0 == 2 ? 7 : nil)
         }
-        let plan = planStep(requests: requests, policy: FixedLengthPolicy(length: 3), maxRows: 64)
+        let plan = planStep(requests: requests, policy: PlannedLength(length: 3), maxRows: 64)
         #expect(plan.entries.map(\.draftLimit) == [3, 7, 3, 3])
         #expect(plan.entries.map(\.rows) == [1, 1, 1, 1])
-        let tight = planStep(requests: requests, policy: FixedLengthPolicy(length: 3), maxRows: 9)
+        let tight = planStep(requests: requests, policy: PlannedLength(length: 3), maxRows: 9)
         #expect(tight.entries.map(\.draftLimit) == [3, 2, 0, 0])
     }
 
@@ -90,7 +90,7 @@ import Testing
         while 100 - computed > 0 {
             let request = RequestSnapshot(
                 id: 1, committed: 100, computed: computed, draftRoom: 5, requestedDraft: nil)
-            let plan = planStep(requests: [request], policy: FixedLengthPolicy(length: 0), maxRows: 32)
+            let plan = planStep(requests: [request], policy: PlannedLength(length: 0), maxRows: 32)
             chunks.append(plan.entries[0].rows)
             #expect(plan.entries[0].samples == (computed + chunks[chunks.count - 1] == 100))
             computed += chunks[chunks.count - 1]
@@ -99,7 +99,7 @@ import Testing
     }
 
     @Test func nothingToPlan() {
-        let plan = planStep(requests: [], policy: FixedLengthPolicy(length: 4), maxRows: 8)
+        let plan = planStep(requests: [], policy: PlannedLength(length: 4), maxRows: 8)
         #expect(plan.entries.isEmpty)
     }
 }
