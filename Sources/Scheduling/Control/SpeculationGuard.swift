@@ -1,0 +1,82 @@
+/// Watches whether speculation pays: compares what steps with drafts took with what plain steps would have taken for as many
+/// tokens. Losing, it forbids them for a while, twice as long after each failure, up to the length at which a try is a
+/// hundredth of the time. A pure value.
+package struct SpeculationGuard: Sendable {
+    /// Decayed sums of time: what plain decoding would have taken, and what was taken.
+    private struct Window {
+        let memory: Double
+        /// The loss that ends speculation, as taken / plain - 1.
+        let tolerance: Double
+        let least: Double
+        var plain = 0.0
+        var taken = 0.0
+        var steps = 0.0
+
+        var isLosing: Bool { steps >= least && taken > plain * (1 + tolerance) }
+
+        mutating func add(plain plainTime: Double, taken takenTime: Double) {
+            let keep = 1 - 1 / memory
+            plain = plain * keep + plainTime
+            taken = taken * keep + takenTime
+            steps = steps * keep + 1
+        }
+
+        mutating func clear() { (plain, taken, steps) = (0, 0, 0) }
+    }
+
+    /// How many tokens a step gives is a matter of luck: a short window may tolerate more than a long one. 35% end it at once.
+    private var windows = [
+        Window(memory: 8, tolerance: 0.35, least: 5), Window(memory: 48, tolerance: 0.12, least: 24),
+        Window(memory: 400, tolerance: 0.01, least: 150),
+    ]
+    private var offSteps = 0
+    private var nextOff = shortest
+    private static let shortest = 32
+    package static let longest = 1024
+
+    package init() {}
+
+    package var isOff: Bool { offSteps > 0 }
+
+    /// Whether it has been winning for long enough that what comes next is no longer a try.
+    package var isTrusted: Bool { windows[1].steps >= 24 && windows[1].taken < windows[1].plain * 0.98 }
+
+    /// A step without drafts.
+    package mutating func passStep() {
+        if offSteps > 0 { offSteps -= 1 }
+    }
+
+    /// A step with drafts: its time, and that of plain steps for as many tokens.
+    package mutating func observe(plain: Double, taken: Double) {
+        for index in windows.indices { windows[index].add(plain: plain, taken: taken) }
+        if isTrusted { nextOff = Self.shortest }
+        guard windows.contains(where: \.isLosing) else { return }
+        offSteps = nextOff
+        nextOff = min(2 * nextOff, Self.longest)
+        for index in windows.indices { windows[index].clear() }
+    }
+}
+
+/// When to try what is not done at present: after a number of steps that doubles with every try that shows nothing, and is
+/// such that tries take a set share of the time.
+struct ProbeSchedule: Sendable {
+    private var waited = 0.0
+    private var interval = 16.0
+    private static let shortest = 4.0
+    private static let longest = 512.0
+    /// The share of time that tries may cost.
+    private static let share = 0.006
+
+    /// Whether to try now. `cost`: of one try, in times of a step.
+    mutating func isDue(cost: Double) -> Bool { waited >= max(interval, cost / Self.share) }
+
+    mutating func passStep() { waited += 1 }
+
+    /// A try was made; `promising` ones are followed by the next soon.
+    mutating func tried(promising: Bool) {
+        interval = promising ? Self.shortest : min(interval * 2, Self.longest)
+        waited = 0
+    }
+
+    mutating func reset() { (waited, interval) = (0, 16) }
+}
