@@ -56,6 +56,7 @@ let package = Package(
         .target(name: "Model", dependencies: ["Kernels", "Formats"], swiftSettings: swift6),
         .target(name: "Speculation", dependencies: ["Kernels", "Formats"], swiftSettings: safe),
         .target(name: "Scheduling", swiftSettings: safe),
+        .target(name: "Simulation", dependencies: ["Scheduling"], swiftSettings: safe),
         .target(
             name: "Engine", dependencies: ["CSystem", "Kernels", "Formats", "Model", "Speculation", "Scheduling"],
             swiftSettings: safe),
@@ -103,6 +104,7 @@ let package = Package(
             name: "SpeculationTests", dependencies: ["Kernels", "Formats", "Speculation", "TestSupport"],
             exclude: ["Golden"], swiftSettings: swift6),
         .testTarget(name: "SchedulingTests", dependencies: ["Scheduling", "TestSupport"], swiftSettings: swift6),
+        .testTarget(name: "SimulationTests", dependencies: ["Scheduling", "Simulation"], swiftSettings: swift6),
         .testTarget(
             name: "EngineTests",
             dependencies: ["Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine", "TestSupport"],
