@@ -105,7 +105,7 @@ struct VirtualStep {
         let costs = machine.costs.draft ?? PassCosts(widths: [1], base: [0])
         let time = machine.actual(
             costs.time(rows: rows, context: context, attended: attended), at: moment, &random)
-        outcome.draftPasses.append((requests: taken, rows: rows, time: time))
+        outcome.draftPasses.append(StepOutcome.DraftPass(requests: taken, rows: rows, context: context, time: time))
         outcome.draftTime += time
         return advanced
     }

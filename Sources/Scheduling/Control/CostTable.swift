@@ -20,13 +20,27 @@ package struct CostTable: Sendable {
     /// What is believed now.
     package private(set) var costs: StepCosts
 
-    /// A pass of the target without prompt rows that need no logits.
-    package mutating func observeTarget(rows: Int, context: Int, attended: Int, time: Double) {
+    /// What a step took. Rows of prompts need no logits, so a step with some says nothing about the others.
+    package mutating func observe(_ view: StepView, _ outcome: StepOutcome) {
+        if view.prefillRows == 0, !outcome.requests.isEmpty {
+            let context = view.decodingContext
+            let drafted = outcome.requests.reduce(0) { $0 + $1.verified }
+            let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * ($1.1.verified + 1) }
+            observeTarget(
+                rows: view.requests.count + drafted, context: context, attended: attended,
+                time: outcome.targetTime - overhead)
+        }
+        for pass in outcome.draftPasses {
+            observeDraft(rows: pass.rows, context: pass.context, attended: pass.context, time: pass.time)
+        }
+    }
+
+    private mutating func observeTarget(rows: Int, context: Int, attended: Int, time: Double) {
         target.observe(rows: rows, context: context, attended: attended, time: time)
         costs.target = target.costs
     }
 
-    package mutating func observeDraft(rows: Int, context: Int, attended: Int, time: Double) {
+    private mutating func observeDraft(rows: Int, context: Int, attended: Int, time: Double) {
         draft?.observe(rows: rows, context: context, attended: attended, time: time)
         costs.draft = draft?.costs
     }

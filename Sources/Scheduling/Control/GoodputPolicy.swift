@@ -16,6 +16,8 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
     private var pace = Pace()
     private var step = Decision()
+    /// Time that went into catching up and is not paid back yet.
+    private var debt = 0.0
     /// Steps since the last one without drafts.
     private var sincePlain = 0
     private var speculated = false
@@ -24,7 +26,9 @@ package struct GoodputPolicy: SpeculationPolicy {
     private struct Decision {
         var wishes: [DraftWish] = []
         var lambda = 0.0
-        var isProbe = false
+        /// Of a try, in times of a step; nil: this is none.
+        var probeCost: Double?
+        var isProbe: Bool { probeCost != nil }
         var expected: RowSolver.Choice?
         var sunk = 0.0
         var lengths: [Int] = []
@@ -38,7 +42,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     package mutating func forget(_ id: UInt64) { survival.forget(id) }
 
     /// Whether speculation has to win by so much before it is begun.
-    private var hurdle: Double { speculated ? 1.0 : 1.02 }
+    private var hurdle: Double { speculated ? 1.0 : 1.005 }
 
     // MARK: Before drafting
 
@@ -89,7 +93,8 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
         // How far a model's draft goes is decided between its passes.
         let most = source == .model ? min(maxDraft, request.room) : length
-        step.wishes[index] = DraftWish(source: source, length: most, limit: most == request.room ? .end : .gain)
+        let limit: DraftLimit = most < request.room ? .length : .end
+        step.wishes[index] = DraftWish(source: source, length: most, limit: source == .model ? limit : .gain)
     }
 
     // MARK: Lanes
@@ -197,23 +202,27 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// Plain steps keep the price of plain decoding honest.
     private var isPlainProbeDue: Bool { sincePlain >= 256 }
 
-    /// A model that is not drafted with says nothing of itself: now and then one request tries it.
+    /// A model that is not drafted with says nothing of itself: now and then some requests try it, those first that it
+    /// has missed least of.
     private mutating func probeModel(_ view: StepView, _ costs: StepCosts) {
-        guard view.prefillRows == 0, let draft = costs.draft else { return }
+        guard view.prefillRows == 0, let draft = costs.draft, modelProbe.isDue(cost: 0) else { return }
         let able = view.requests.indices.filter {
             view.requests[$0].draftBacklog > 0 && view.requests[$0].room > 0 && step.wishes[$0].source == nil
-        }
-        guard let index = able.min(by: { view.requests[$0].draftBacklog < view.requests[$1].draftBacklog })
-        else { return }
-        let request = view.requests[index]
-        let length = min(2, request.room, view.rowBudget)
+        }.sorted { view.requests[$0].draftBacklog < view.requests[$1].draftBacklog }
         let plain = costs.targetTime(view, drafted: 0, attended: 0)
-        let extra =
-            draft.base(rows: request.draftBacklog) + draft.base(rows: 1)
-            + costs.targetTime(view, drafted: length, attended: length * request.context) - plain
-        guard length > 0, plain > 0, modelProbe.isDue(cost: extra / plain) else { return }
-        step.wishes[index] = DraftWish(source: .model, length: length, limit: .gain)
-        step.isProbe = true
+        var (missed, drafted, attended) = (0, 0, 0)
+        for index in able.prefix(modelProbe.requests) {
+            let request = view.requests[index]
+            let length = min(2, request.room, view.rowBudget - drafted)
+            missed += request.draftBacklog
+            drafted += length
+            attended += length * request.context
+            let passes = draft.base(rows: missed) + draft.base(rows: modelProbe.requests)
+            let extra = passes + costs.targetTime(view, drafted: drafted, attended: attended) - plain
+            guard length > 0, plain > 0, modelProbe.isDue(cost: extra / plain) else { break }
+            step.wishes[index] = DraftWish(source: .model, length: length, limit: .length)
+            step.probeCost = extra / plain
+        }
     }
 
     // MARK: While drafting
@@ -277,14 +286,18 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
         let sources = Set(outcome.requests.compactMap { $0.verified > 0 || !$0.features.isEmpty ? $0.source : nil })
-        for request in outcome.requests { learn(request) }
+        for request in outcome.requests {
+            learn(request)
+            if request.verified == 0 { survival.age(request.id) }
+        }
         if view.prefillRows == 0 { pace.add(tokens: outcome.emitted, time: outcome.stepTime) }
         judge(view, costs, outcome, sources)
         sincePlain = sources.isEmpty ? 0 : sincePlain + 1
         speculated = !sources.isEmpty
-        if step.isProbe {
-            let found = outcome.requests.contains { $0.source == .model && $0.accepted > 0 }
-            modelProbe.tried(promising: found)
+        if let cost = step.probeCost {
+            let tried = outcome.requests.filter { $0.source == .model }
+            let accepted = tried.reduce(0) { $0 + $1.accepted }
+            modelProbe.tried(cost: cost, promising: accepted > tried.count)
         } else if sources.contains(.model) {
             modelProbe.reset()
         } else {
@@ -313,14 +326,33 @@ package struct GoodputPolicy: SpeculationPolicy {
     ) {
         modelGuard.passStep()
         retrievalGuard.passStep()
+        let catchUp = invest(costs, outcome)
         guard !sources.isEmpty, !step.isProbe, view.prefillRows == 0, !view.requests.isEmpty else { return }
         let plainStep = costs.targetTime(view, drafted: 0, attended: 0)
         let plain = Double(outcome.emitted) / Double(view.requests.count) * plainStep
         if sources.contains(.model) {
-            modelGuard.observe(plain: plain, taken: outcome.stepTime)
+            modelGuard.observe(plain: plain, taken: outcome.stepTime - catchUp + payment())
         } else {
             retrievalGuard.observe(plain: plain, taken: outcome.stepTime)
         }
+    }
+
+    /// The part of the step's draft time that brought the draft model up to date. It is an investment: what follows has to
+    /// pay it back, not the step that made it.
+    private mutating func invest(_ costs: StepCosts, _ outcome: StepOutcome) -> Double {
+        guard let draft = costs.draft, let first = outcome.draftPasses.first, first.rows > 4 * first.requests
+        else { return 0 }
+        let share = 1 - draft.base(rows: first.requests) / draft.base(rows: first.rows)
+        let invested = first.time * max(0, share)
+        debt += invested
+        return invested
+    }
+
+    /// An instalment.
+    private mutating func payment() -> Double {
+        let part = debt / 64
+        debt -= part
+        return part
     }
 }
 

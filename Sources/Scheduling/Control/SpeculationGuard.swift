@@ -57,26 +57,35 @@ package struct SpeculationGuard: Sendable {
     }
 }
 
-/// When to try what is not done at present: after a number of steps that doubles with every try that shows nothing, and is
-/// such that tries take a set share of the time.
+/// When to try what is not done at present, and on how many requests. Tries are paid from a purse that a small share of all
+/// time goes into, so that in the long run they cost no more than that; one that shows promise is followed by a larger one
+/// at once, so that what the purse holds buys knowledge when there is some to be had.
 struct ProbeSchedule: Sendable {
-    private var waited = 0.0
-    private var interval = 16.0
-    private static let shortest = 4.0
-    private static let longest = 512.0
-    /// The share of time that tries may cost.
-    private static let share = 0.006
+    /// In times of a step. It starts full: at the beginning nothing is known.
+    private var purse = 3.0
+    private var waited = 0
+    private var interval = 0
+    private(set) var requests = 1
+    private static let shortest = 8
+    private static let longest = 64
+    private static let income = 0.006
+    private static let mostSaved = 1.0
 
-    /// Whether to try now. `cost`: of one try, in times of a step.
-    mutating func isDue(cost: Double) -> Bool { waited >= max(interval, cost / Self.share) }
+    /// Whether a try that costs so many times a step may be made now.
+    func isDue(cost: Double) -> Bool { waited >= interval && cost <= purse }
 
-    mutating func passStep() { waited += 1 }
-
-    /// A try was made; `promising` ones are followed by the next soon.
-    mutating func tried(promising: Bool) {
-        interval = promising ? Self.shortest : min(interval * 2, Self.longest)
-        waited = 0
+    mutating func passStep() {
+        waited += 1
+        if purse < Self.mostSaved { purse += Self.income }
     }
 
-    mutating func reset() { (waited, interval) = (0, 16) }
+    mutating func tried(cost: Double, promising: Bool) {
+        purse -= cost
+        waited = 0
+        requests = promising ? requests * 2 : max(1, requests / 2)
+        interval = promising ? 0 : min(max(Self.shortest, interval * 2), Self.longest)
+    }
+
+    /// What was tried is done all the time now.
+    mutating func reset() { (waited, interval, requests) = (0, Self.shortest, 1) }
 }

@@ -167,8 +167,23 @@ package struct StepOutcome: Sendable {
     package var draftTime = 0.0
     package var targetTime = 0.0
     package var stepTime = 0.0
-    /// Requests that took part in each pass of the draft model, and the time of the pass.
-    package var draftPasses: [(requests: Int, rows: Int, time: Double)] = []
+    package var draftPasses: [DraftPass] = []
+
+    /// A pass of the draft model.
+    package struct DraftPass: Sendable {
+        package var requests: Int
+        package var rows: Int
+        /// The tokens of its requests.
+        package var context: Int
+        package var time: Double
+
+        package init(requests: Int, rows: Int, context: Int, time: Double) {
+            self.requests = requests
+            self.rows = rows
+            self.context = context
+            self.time = time
+        }
+    }
 
     package init() {}
 

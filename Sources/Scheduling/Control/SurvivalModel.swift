@@ -21,6 +21,9 @@ package struct SurvivalModel: Sendable {
 
     package mutating func forget(_ id: UInt64) { requests[id] = nil }
 
+    /// A step passed in which a request had no draft: what is known of it grows old, so that bad luck does not bar it for ever.
+    package mutating func age(_ id: UInt64) { requests[id]?.age() }
+
     // MARK: Estimates
 
     /// The probability for one token that is drafted already.
@@ -218,9 +221,9 @@ private struct DepthMeans: Sendable {
 
 /// How a request differs from the rest: the odds ratio of what it accepted to what was expected of it.
 private struct RequestOdds: Sendable {
-    private static let memory = 24.0
+    private static let memory = 64.0
     /// Observations on either side that the ratio 1 is worth.
-    private static let weight = 3.0
+    private static let weight = 16.0
 
     private struct Tally {
         var expected = 0.0
@@ -234,6 +237,14 @@ private struct RequestOdds: Sendable {
         let (k, n, e) = (tally.accepted, tally.count, tally.expected)
         let weight = Self.weight
         return (weight + k) / (weight + n - k) * (weight + n - e) / (weight + e)
+    }
+
+    mutating func age() {
+        for index in tallies.indices {
+            tallies[index].expected *= 0.97
+            tallies[index].accepted *= 0.97
+            tallies[index].count *= 0.97
+        }
     }
 
     mutating func add(_ source: DraftSource, expected: Double, accepted: Bool) {
