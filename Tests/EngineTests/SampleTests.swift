@@ -139,7 +139,7 @@ import Testing
             draftTokens: Int(seed % 5),
             drafts: { request in (0..<3).map { request.tokens[request.tokens.count * $0 / 3] } },
             change: {
-                $0.kvBudgetBytes = (try? Self.budget([4, 9, 16][Int(seed % 3)])) ?? 0
+                $0.kvBudgetBytes = (try? Self.budget([4, 6, 16][Int(seed % 3)])) ?? 0
                 $0.maxStepTokens = [32, 64, 256][Int(seed % 3)]
                 $0.maxRunningRequests = [3, 7, 16][Int(seed / 3 % 3)]
             })
@@ -149,7 +149,7 @@ import Testing
         for (index, pair) in zip(result.outcomes, alone.outcomes).enumerated() {
             #expect(pair.0 == pair.1, "output \(index)")
         }
-        #expect(result.statistics.preemptions > 0 || seed % 3 == 2)
+        #expect(result.statistics.preemptions > 0 || seed % 3 > 0)
         #expect(Set(scripted.drafter.forgotten).count == result.outcomes.count)
     }
 
