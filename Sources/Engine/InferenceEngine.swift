@@ -24,7 +24,8 @@ package final class InferenceEngine: @unchecked Sendable {
     private let state = Lock()
     private var inbox: [Submission] = []
     private var cancelled: Set<UInt64> = []
-    private var live: Set<UInt64> = []
+    /// How many samples each request still has.
+    private var live: [UInt64: Int] = [:]
     private var queued = 0
     private var nextID: UInt64 = 1
     private var events: [EngineEvent] = []
@@ -100,7 +101,7 @@ package final class InferenceEngine: @unchecked Sendable {
 
     // MARK: Requests
 
-    /// Queues a request; its id is never used again.
+    /// Queues a request with all of its samples. Its id and the numbers after it, one for each sample, are never used again.
     package func submit(_ request: RequestOptions) throws -> UInt64 {
         let time = monotonicMicroseconds()
         let vocabulary = target.configuration.vocabularySize
@@ -110,22 +111,36 @@ package final class InferenceEngine: @unchecked Sendable {
         let seed = request.seed ?? randomSeed()
         let constraint = try grammars.constraint(for: request)
         return try state.withLock {
-            guard queued < options.maxQueuedRequests else {
-                throw Failure(
-                    .queueFull, "\(queued) requests wait already, which is max_queued_requests; try again later")
+            let id = try reserveNumbers(request.samples)
+            for sample in 0..<request.samples {
+                inbox.append(
+                    Submission(
+                        requestID: id, sample: sample, options: request, promptTokens: prompt, seed: seed, time: time,
+                        limit: limit, constraint: constraint))
             }
-            let id = nextID
-            nextID += 1
-            inbox.append(
-                Submission(
-                    id: id, options: request, promptTokens: prompt, seed: seed, time: time, limit: limit,
-                    constraint: constraint))
-            live.insert(id)
-            queued += 1
-            statistics.submittedRequests += 1
             state.wake()
             return id
         }
+    }
+
+    /// The id of a request of so many samples, if they may all wait. To be called with the lock held.
+    private func reserveNumbers(_ samples: Int) throws -> UInt64 {
+        let most = options.maxQueuedRequests
+        guard samples <= most else {
+            throw Failure.invalid("n is \(samples), but max_queued_requests is \(most), and each sample takes a place")
+        }
+        guard queued + samples <= most else {
+            throw Failure(
+                .queueFull,
+                "\(queued) requests wait already, and \(samples) more would exceed max_queued_requests, which is "
+                    + "\(most); try again later")
+        }
+        let id = nextID
+        nextID += UInt64(samples)
+        live[id] = samples
+        queued += samples
+        statistics.submittedRequests += samples
+        return id
     }
 
     /// The length at which the sequence ends; fails where it could never run.
@@ -148,10 +163,10 @@ package final class InferenceEngine: @unchecked Sendable {
         return wanted ?? min(context, room)
     }
 
-    /// Ends a request within one step.
+    /// Ends all samples of a request within one step.
     package func cancel(_ id: UInt64) throws {
         try state.withLock {
-            guard live.contains(id) else {
+            guard live[id] != nil else {
                 throw Failure(.notFound, "request \(id) is not known, or has finished already")
             }
             cancelled.insert(id)
@@ -194,7 +209,10 @@ package final class InferenceEngine: @unchecked Sendable {
         state.withLock {
             if events.isEmpty, !happened.isEmpty { signal() }
             events += happened
-            for event in happened where event.kind == .finish { live.remove(event.requestID) }
+            for event in happened where event.kind == .finish {
+                let left = live[event.requestID, default: 1] - 1
+                live[event.requestID] = left > 0 ? left : nil
+            }
             var fresh = runner.statistics
             fresh.submittedRequests = statistics.submittedRequests
             fresh.threads = statistics.threads

@@ -14,7 +14,7 @@ struct StepOutput {
     var isEmpty: Bool { tokens.isEmpty && text.isEmpty }
 
     func event(_ sequence: ActiveSequence) -> EngineEvent {
-        var event = EngineEvent(kind: .tokens, requestID: sequence.id, userData: sequence.options.userData)
+        var event = sequence.event(.tokens)
         event.tokens = tokens
         event.text = text
         event.logprobs = logprobs
@@ -66,8 +66,12 @@ extension ActiveSequence {
         promptLogprobs?.append(next, top: raw.top(count, logits))
     }
 
+    func event(_ kind: EngineEvent.Kind) -> EngineEvent {
+        EngineEvent(kind: kind, requestID: requestID, sampleIndex: sample, userData: options.userData)
+    }
+
     func promptEvent(_ logprobs: TokenLogprobs) -> EngineEvent {
-        var event = EngineEvent(kind: .promptLogprobs, requestID: id, userData: options.userData)
+        var event = event(.promptLogprobs)
         event.tokens = Array(tokens[..<promptCount])
         event.logprobs = logprobs
         return event

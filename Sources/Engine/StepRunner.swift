@@ -52,7 +52,7 @@ final class StepRunner {
         let now = monotonicMicroseconds()
         var events: [EngineEvent] = []
         func endsNow(_ sequence: ActiveSequence) -> FinishReason? {
-            ids.contains(sequence.id) ? .cancelled : sequence.isLate(at: now) ? .deadline : nil
+            ids.contains(sequence.requestID) ? .cancelled : sequence.isLate(at: now) ? .deadline : nil
         }
         for index in waiting.indices {
             if let reason = endsNow(waiting[index]) { events += end(&waiting[index], reason, nil, now) }
@@ -264,7 +264,7 @@ final class StepRunner {
     private func finishEvent(
         _ sequence: ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
     ) -> EngineEvent {
-        var event = EngineEvent(kind: .finish, requestID: sequence.id, userData: sequence.options.userData)
+        var event = sequence.event(.finish)
         event.finish = Finish(reason: reason, failure: failure, statistics: sequence.finalStatistics(at: now))
         statistics.finishedRequests += 1
         return event

@@ -36,7 +36,7 @@ import Testing
             draftTokens: 4, drafts: { [$0.tokens[0]] }, change: { $0.runsInBackground = true })
         let engine = scripted.engine
         defer { engine.stop() }
-        let ids = try Self.requests().map { try engine.submit($0) }
+        let ids = try Self.requests().flatMap { try engine.submitSamples($0) }
         let log = Self.collect(engine, ids.count, timeout: timeout)
         #expect(log.problems.isEmpty)
         #expect(ids.map { log.outcomes[$0] } == manual.outcomes)
@@ -57,7 +57,7 @@ import Testing
         options.draftModel = draft
         let engine = try InferenceEngine(target: model, options: options)
         defer { engine.stop() }
-        let ids = try requests.map { try engine.submit($0) }
+        let ids = try requests.flatMap { try engine.submitSamples($0) }
         let log = Self.collect(engine, ids.count, timeout: nil)
         #expect(ids.map { log.outcomes[$0] } == plain.outcomes)
         #expect((log.problems + plain.problems + inconsistencies(engine.snapshot())).isEmpty)

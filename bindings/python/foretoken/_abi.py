@@ -257,6 +257,9 @@ class ftk_request_options(ctypes.Structure):
         ("deadline_us", c_int64),
         ("grammar", c_char_p),
         ("json_schema", c_char_p),
+        ("cache_salt", c_uint64),
+        ("n", c_uint32),
+        ("reserved2", c_uint32),
     ]
 
 
@@ -300,6 +303,8 @@ class ftk_event(ctypes.Structure):
         ("error", ftk_status),
         ("error_text", c_char_p),
         ("stats", POINTER(ftk_request_stats)),
+        ("sample_index", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 

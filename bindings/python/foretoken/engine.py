@@ -75,11 +75,12 @@ class Engine:
 
     def submit(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Request:
         """Queues a request, to be read later."""
-        mailbox, request = self._dispatcher.submit(request_options(prompt, options))
-        return Request(self, mailbox, request)
+        struct = request_options(prompt, options)
+        mailbox, request = self._dispatcher.submit(struct)
+        return Request(self, mailbox, request, struct.n)
 
     def generate(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Completion:
-        """Text, token ids or messages to a completion."""
+        """Text, token ids or messages to a completion. For n > 1 of them: submit(...).results()."""
         return self.submit(prompt, **options).result()
 
     async def agenerate(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Completion:

@@ -83,6 +83,8 @@ class RequestOptions(TypedDict, total=False):
     deadline_us: int | None
     grammar: str | None
     json_schema: None | str | Mapping[str, Any]
+    cache_salt: int | None
+    n: int | None
 
 
 def choice(name: str, value: Any, values: Mapping[str, int]) -> int:
