@@ -57,6 +57,8 @@ package struct DecodingView: Sendable {
     package var neededTokens = 0.0
     /// Penalties or a grammar bend its distribution: what is learned from it holds for it alone.
     package var isPeculiar = false
+    /// The time that a token may take, in microseconds; nil without such a target.
+    package var targetTPOT: Double?
 
     package init(id: UInt64, context: Int, room: Int) {
         self.id = id
