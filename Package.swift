@@ -61,7 +61,8 @@ let package = Package(
             name: "Engine", dependencies: ["CSystem", "Kernels", "Formats", "Model", "Speculation", "Scheduling"],
             swiftSettings: safe),
         .target(
-            name: "ForetokenABI", dependencies: ["CForetoken", "Kernels", "Formats", "Model", "Speculation", "Engine"],
+            name: "ForetokenABI",
+            dependencies: ["CForetoken", "Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine"],
             exclude: ["exports.map"], swiftSettings: swift6,
             linkerSettings: [
                 .unsafeFlags(
@@ -76,25 +77,26 @@ let package = Package(
         .executableTarget(
             name: "ftk",
             dependencies: [
-                "Kernels", "Formats", "Model", "Speculation", "Engine",
+                "Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: safe,
             linkerSettings: [
                 .unsafeFlags(selfContained + ["-l_FoundationCollections", "-l_FoundationCShims"])
             ]),
         .executableTarget(
-            name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine"],
+            name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine"],
             path: "Tests/Fuzz",
             swiftSettings: swift6),
         .target(
-            name: "TestSupport", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine"],
+            name: "TestSupport", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine"],
             path: "Tests/TestSupport", swiftSettings: swift6),
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Formats", "TestSupport"], swiftSettings: swift6),
         .testTarget(
             name: "ModelTests",
             dependencies: [
-                "Kernels", "Formats", "Model", "Speculation", "Engine", "TestSupport", "AllocationCounter",
+                "Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine", "TestSupport",
+                "AllocationCounter",
             ],
             exclude: ["Fixtures"], swiftSettings: swift6),
         .testTarget(

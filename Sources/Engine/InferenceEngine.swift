@@ -35,7 +35,7 @@ package final class InferenceEngine: @unchecked Sendable {
 
     package convenience init(target: LanguageModel, options: EngineOptions) throws {
         // A draft model that is not drafted with takes no memory.
-        let draft = options.drafter == .lookup ? nil : options.draftModel
+        let draft = options.usesDraftModel ? options.draftModel : nil
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
             options: options)
@@ -51,41 +51,56 @@ package final class InferenceEngine: @unchecked Sendable {
                     model: model, cache: cache, pool: pool, maxRows: options.maxStepTokens,
                     maxLogitRows: EngineOptions.logitRows, precision: options.activations))
         }
-        var drafter: any Drafter = PromptLookup()
+        func guess(_ model: LanguageModel) throws -> PassCosts {
+            PassCosts.guess(
+                weightsBytes: model.weightsBytes, parameters: model.parameters,
+                kvBytesPerToken: try KVCache.bytesPerToken(model.configuration, sizing.kvFormat),
+                maxRows: options.maxStepTokens)
+        }
+        var drafter: DraftModelDrafter?
         if let draft {
             drafter = DraftModelDrafter(
                 executor: try executor(draft), maxRows: options.maxStepTokens,
                 contextTokens: draft.configuration.contextLength,
                 targetVocabulary: target.configuration.vocabularySize)
+            drafter?.reportsProbability = options.policy == .adaspec
         }
+        let costs = StepCosts(target: try guess(target), draft: try draft.map(guess))
+        let speculator = Speculator(
+            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
+            retrieval: options.makeRetrieval(), model: drafter, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: pool.threads, executor: try executor(target),
-            drafter: drafter)
+            speculator: speculator)
     }
 
     /// An engine whose passes run elsewhere; `target` gives tokenizer and sizes only, and a draft model is not used.
     package convenience init(
-        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any Drafter
+        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter
     ) throws {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
+        let costs = StepCosts(
+            target: .guess(weightsBytes: 1 << 20, parameters: 1 << 20, kvBytesPerToken: 1 << 10, maxRows: 256))
+        let speculator = Speculator(
+            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
+            retrieval: [(.lookup, drafter)], model: nil, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
-            drafter: drafter)
+            speculator: speculator)
     }
 
     private init(
         target: LanguageModel, options: EngineOptions, sizing: EngineSizing, threads: Int, executor: any StepExecutor,
-        drafter: any Drafter
+        speculator: Speculator
     ) throws {
         self.target = target
         self.options = options
         self.sizing = sizing
         grammars = GrammarLibrary(tokenizer: target.tokenizer)
         runner = StepRunner(
-            executor: executor, drafter: drafter,
-            policy: PlannedLength(length: options.policy == .off ? 0 : options.draftTokens),
-            tokenizer: target.tokenizer, options: options, kvBlocks: sizing.kvBlocks)
+            executor: executor, speculator: speculator, tokenizer: target.tokenizer, options: options,
+            kvBlocks: sizing.kvBlocks)
         eventDescriptor = system_eventfd()
         guard eventDescriptor >= 0 else {
             throw Failure(.io, "cannot make an event descriptor: \(systemErrorText(errno))")

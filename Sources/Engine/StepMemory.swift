@@ -105,32 +105,33 @@ extension StepRunner {
     private func reserve(_ entry: StepPlan.Entry) -> StepPlan.Entry? {
         while let index = index(of: entry.id) {
             let start = running[index].computed
-            let rows = start..<start + entry.rows
-            if let limit = grant(index, rows, drafts: entry.draftLimit) {
-                return entry.limited(to: limit)
-            }
+            if grant(index, start..<start + entry.rows) { return entry }
             preempt(running.count - 1)
         }
         return nil
     }
 
-    /// Blocks for some rows and as many drafts as there is room for; nil when the rows themselves do not fit.
-    private func grant(_ index: Int, _ rows: Range<Int>, drafts: Int) -> Int? {
-        for limit in Set([drafts, 0]).sorted(by: >) {
-            let positions = rows.lowerBound..<rows.upperBound + limit
-            if let reservation = running[index].table.reserve(positions, in: &pool) {
-                if let copy = reservation.copy { executor.copy([(copy.from, copy.to)]) }
-                return limit
-            }
-        }
-        return nil
+    private func grant(_ index: Int, _ rows: Range<Int>) -> Bool {
+        guard let reservation = running[index].table.reserve(rows, in: &pool) else { return false }
+        if let copy = reservation.copy { executor.copy([(copy.from, copy.to)]) }
+        return true
+    }
+
+    /// Blocks for as many drafted tokens behind the committed ones as there is room for, without taking any from
+    /// others.
+    func reserveDraft(_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32]) {
+        guard let index = index(of: id) else { return (0, []) }
+        let end = running[index].tokens.count
+        let most = min(tokens, running[index].table.attainableTokens(in: pool) - end)
+        let granted = most > 0 && grant(index, end..<end + most) ? most : 0
+        return (granted, running[index].table.blocks)
     }
 
     /// The request waits again, with its tokens; what it computed may still be in the cache when its turn comes.
     private func preempt(_ index: Int) {
         var sequence = running.remove(at: index)
         sequence.preempt(in: &pool)
-        drafter?.forget(sequence.id)
+        speculator.forget(sequence.id)
         statistics.preemptions += 1
         wait(sequence)
     }
@@ -141,7 +142,7 @@ extension StepRunner {
         running[index].table.truncate(to: running[index].tokens.count, in: &pool)
         if running[index].table.register(running[index].tokens, computed: computed, in: &pool) != nil {
             // The draft model's keys and values go by block number too.
-            drafter?.forget(running[index].id)
+            speculator.forgetCache(running[index].id)
         }
     }
 }

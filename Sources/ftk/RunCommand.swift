@@ -2,6 +2,7 @@ import ArgumentParser
 import Engine
 import Formats
 import Glibc
+import Scheduling
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -37,7 +38,7 @@ struct RunCommand: ParsableCommand {
         let target = try loadModel(model.model, threads: engine.threads)
         var options = engine.options()
         options.draftModel = try engine.draft.map { try loadModel($0, threads: engine.threads) }
-        speculation.apply(to: &options, hasDraft: options.draftModel != nil)
+        speculation.apply(to: &options)
         let runner = try InferenceEngine(target: target, options: options)
         defer { runner.stop() }
         let streams = !output.json && samples == 1
@@ -116,10 +117,6 @@ struct RunCommand: ParsableCommand {
                 + "\(statistics.steps) passes, \(statistics.acceptedTokens) of \(statistics.draftTokens) drafted tokens "
                 + "accepted, seed \(statistics.seed)]")
     }
-}
-
-extension EngineOptions.Policy {
-    var name: String { self == .off ? "off" : "static" }
 }
 
 /// A number with a fixed number of decimals.

@@ -2,6 +2,7 @@ import Engine
 import Formats
 import Glibc
 import Kernels
+import Scheduling
 import Speculation
 import TestSupport
 import Testing

@@ -150,7 +150,7 @@ import Testing
     }
 
     static let engineMistakes: [(field: String, make: @Sendable (inout EngineOptions) -> Void)] = [
-        ("draft_tokens", { $0.draftTokens = 0 }), ("draft_tokens", { $0.draftTokens = 17 }),
+        ("draft_tokens", { $0.draftTokens = -1 }), ("draft_tokens", { $0.draftTokens = 17 }),
         ("kv_budget_bytes", { $0.kvBudgetBytes = -1 }), ("threads", { $0.threads = 513 }),
         ("max_running_requests", { $0.maxRunningRequests = 0 }),
         ("max_queued_requests", { $0.maxQueuedRequests = 0 }), ("max_step_tokens", { $0.maxStepTokens = 31 }),

@@ -2,6 +2,7 @@ import Engine
 import Formats
 import Kernels
 import Model
+import Scheduling
 import Speculation
 import TestSupport
 import Testing
@@ -10,6 +11,7 @@ import Testing
 @Suite(.serialized) struct PairEquivalenceTests {
     private static func engine(_ change: (inout EngineOptions) -> Void) throws -> InferenceEngine {
         var options = EngineOptions()
+        options.policy = .off
         options.threads = 1
         options.draftModel = try TestModels.draft()
         change(&options)
@@ -50,6 +52,21 @@ import Testing
         #expect(Set(reference.outcomes.map(\.string)).count > reference.outcomes.count / 2)
         let again = try generateAlone(Self.plain(nil), Array(Self.requests.get().prefix(2)))
         #expect(again.outcomes == Array(reference.outcomes.prefix(2)))
+    }
+
+    @Test(
+        arguments: [PolicyKind.smartspec, .turbospec, .adaspec, .goodput],
+        [EngineOptions.DrafterKind.auto, .lookup, .suffix, .model])
+    func noPolicyChangesTheText(_ policy: PolicyKind, _ drafter: EngineOptions.DrafterKind) throws {
+        let engine = try Self.engine {
+            $0.policy = policy
+            $0.drafter = drafter
+        }
+        let result = try generate(engine, Self.requests.get())
+        #expect(result.problems.isEmpty)
+        #expect(result.outcomes == (try Self.reference.get().outcomes))
+        // The others may find that a model as small as this is not worth drafting for.
+        if policy == .goodput { #expect(result.statistics.draftTokens > 0) }
     }
 
     @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 16], [EngineOptions.DrafterKind.lookup, .model])

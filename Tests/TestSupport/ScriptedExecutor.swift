@@ -123,15 +123,21 @@ extension SplitMix64 {
 }
 
 /// Drafts whatever a test says.
-package final class ScriptedDrafter: Drafter {
-    package let passes = 0
+package final class ScriptedDrafter: RetrievalDrafter {
+    package let bytes = 0
     package private(set) var forgotten: [UInt64] = []
     private let script: (DraftRequest) throws -> [Int32]
 
     package init(_ script: @escaping (DraftRequest) throws -> [Int32]) { self.script = script }
 
-    package func propose(_ requests: [DraftRequest]) throws -> [[Int32]] {
-        try requests.map { Array(try script($0).prefix($0.limit)) }
+    package func lookUp(_ requests: [DraftRequest]) throws -> [RetrievalDraft] {
+        try requests.map { request in
+            var draft = RetrievalDraft(source: .request)
+            for token in try script(request).prefix(request.limit) {
+                draft.append(token, MatchFeatures(matchLength: 4, support: 2, follows: 2))
+            }
+            return draft
+        }
     }
 
     package func forget(_ id: UInt64) { forgotten.append(id) }

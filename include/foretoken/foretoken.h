@@ -262,17 +262,23 @@ void ftk_decoder_destroy(ftk_decoder *decoder);
 /* Runs the requests of one target model. */
 typedef struct ftk_engine ftk_engine;
 
-/* How the lengths of drafts are decided. */
+/* How the lengths of drafts are decided. No policy changes a text. */
 enum {
-    FTK_POLICY_OFF = 0,              /* plain decoding */
-    FTK_POLICY_STATIC = 1            /* always draft_length tokens */
+    FTK_POLICY_OFF = 0,              /* plain decoding; nothing is kept for drafts */
+    FTK_POLICY_STATIC = 1,           /* always draft_tokens tokens, whatever they cost */
+    FTK_POLICY_SMARTSPEC = 2,        /* Liu et al., arXiv 2406.14066 v1: one length for all requests, by mean acceptance */
+    FTK_POLICY_TURBOSPEC = 3,        /* the same, v3: kept for 20 steps, per request, off when it does not win clearly */
+    FTK_POLICY_ADASPEC = 4,          /* Huang et al., arXiv 2503.05096: by the draft model's own probabilities */
+    FTK_POLICY_GOODPUT = 5           /* for each request and step as far as it pays on this machine under its load */
 };
 
 /* Where drafts come from. */
 enum {
-    FTK_DRAFTER_AUTO = 0,            /* the draft model if one was given, else prompt lookup */
+    FTK_DRAFTER_AUTO = 0,            /* the draft model if one was given, else prompt lookup; with FTK_POLICY_GOODPUT all that
+                                        there are, and for each request and step the one that promises most */
     FTK_DRAFTER_LOOKUP = 1,          /* what followed the latest tokens earlier in the same sequence */
-    FTK_DRAFTER_MODEL = 2            /* the draft model */
+    FTK_DRAFTER_MODEL = 2,           /* the draft model */
+    FTK_DRAFTER_SUFFIX = 3           /* what mostly followed the longest match in the sequence or in finished requests */
 };
 
 /* The storage type of the KV cache. */
@@ -312,9 +318,10 @@ typedef void (*ftk_log_callback)(int32_t level, const char *message, void *user_
 
 typedef struct ftk_engine_options {
     uint32_t struct_size;
-    int32_t policy;                  /* FTK_POLICY_*. Default FTK_POLICY_OFF */
+    int32_t policy;                  /* FTK_POLICY_*. Default FTK_POLICY_GOODPUT */
     int32_t drafter;                 /* FTK_DRAFTER_*. Default FTK_DRAFTER_AUTO */
-    uint32_t draft_tokens;           /* length of a draft, 1 to FTK_MAX_DRAFT_TOKENS. Default 4 */
+    uint32_t draft_tokens;           /* static: tokens of a draft; others: the most of them. To FTK_MAX_DRAFT_TOKENS;
+                                        0: 4 for static, 16 for goodput, 8 for the others. Default 0 */
     ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share the target's tokens. Default NULL */
     int32_t kv_type;                 /* FTK_KV_*, of target and draft. Default FTK_KV_AUTO */
     int32_t run_mode;                /* FTK_RUN_*. Default FTK_RUN_MANUAL */
@@ -329,6 +336,8 @@ typedef struct ftk_engine_options {
     int32_t reserved;                /* must be 0. Default 0 */
     ftk_log_callback log;            /* NULL: none. Default NULL */
     void *log_user_data;
+    uint64_t draft_pool_bytes;       /* for the texts of finished requests, from which FTK_DRAFTER_SUFFIX drafts for others of the
+                                        same cache_salt; 0: nothing of a request outlives it. Default 67108864 */
 } ftk_engine_options;
 
 #define ftk_engine_options_init(options) ftk_engine_options_init_sized((options), (uint32_t)sizeof(*(options)))

@@ -56,9 +56,14 @@ FTK_CHAT_ADD_GENERATION_PROMPT = 1
 # Engine.
 FTK_POLICY_OFF = 0
 FTK_POLICY_STATIC = 1
+FTK_POLICY_SMARTSPEC = 2
+FTK_POLICY_TURBOSPEC = 3
+FTK_POLICY_ADASPEC = 4
+FTK_POLICY_GOODPUT = 5
 FTK_DRAFTER_AUTO = 0
 FTK_DRAFTER_LOOKUP = 1
 FTK_DRAFTER_MODEL = 2
+FTK_DRAFTER_SUFFIX = 3
 FTK_KV_AUTO = 0
 FTK_KV_F32 = 1
 FTK_KV_F16 = 2
@@ -170,6 +175,7 @@ class ftk_engine_options(ctypes.Structure):
         ("reserved", c_int32),
         ("log", ftk_log_callback),
         ("log_user_data", c_void_p),
+        ("draft_pool_bytes", c_uint64),
     ]
 
 
