@@ -113,6 +113,23 @@ import Testing
         #expect(log.finishes[first]?.statistics.preemptions == 1)
     }
 
+    /// What is due first stays first, whatever the priority of those that wait.
+    @Test func aHigherPriorityDoesNotPushOutWhatIsDueEarlier() throws {
+        let engine = try ScriptedEngine(change: { $0.maxRunningRequests = 1 }).engine
+        var (due, high) = (tokenRequest([1, 2], 20), tokenRequest([3, 4], 5))
+        due.ignoresEndOfGeneration = true
+        due.targetTimeToFirstToken = 1 << 50
+        due.targetTimePerOutputToken = 1 << 50
+        high.priority = 7
+        let first = try engine.submit(due)
+        #expect(try engine.step())
+        let second = try engine.submit(high)
+        while try engine.step() {}
+        var log = EventLog()
+        log.add(engine.poll(timeout: 0))
+        #expect(log.finishOrder == [first, second] && engine.snapshot().preemptions == 0)
+    }
+
     @Test func deadlinesEndRequestsWithWhatTheyHave() throws {
         let engine = try ScriptedEngine(change: { $0.maxRunningRequests = 1 }).engine
         var late = tokenRequest([5, 6], nil)

@@ -134,6 +134,30 @@ import Testing
         #expect(result.statistics.acceptedTokens == result.statistics.draftTokens)
     }
 
+    /// A sample that begins in the middle of another's text leaves the draft model's keys and values of that one alone.
+    @Test func samplesThatBeginLateLeaveDraftsRight() throws {
+        let engine = try Self.engine {
+            $0.policy = .static
+            $0.draftTokens = 2
+            $0.draftModel = try? TestModels.target()
+            $0.maxRunningRequests = 2
+        }
+        let requests = [(6, 1), (24, 3)].map { tokens, samples in
+            var request = RequestOptions()
+            request.prompt = .text("def main():")
+            request.maxTokens = tokens
+            request.samples = samples
+            request.seed = 5
+            request.ignoresEndOfGeneration = true
+            return request
+        }
+        let result = try generate(engine, requests)
+        #expect(result.problems.isEmpty)
+        #expect(try result.outcomes == generateAlone(Self.plain(nil), requests).outcomes)
+        #expect(result.statistics.draftTokens > 0)
+        #expect(result.statistics.acceptedTokens == result.statistics.draftTokens)
+    }
+
     private static func mixed(_ tokens: Int) throws -> [RequestOptions] {
         mixedRequests(
             TestModels.builtInPrompts.map { .text($0) }, tokens: tokens,
