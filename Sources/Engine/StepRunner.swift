@@ -80,6 +80,7 @@ final class StepRunner {
             try executor.forward(batch)
             statistics.targetPasses += 1
             events = try verifyAndCommit(work)
+            statistics.verifyTime += monotonicMicroseconds() - drafted
             learn(work, drafts, since: drafted)
         } catch {
             events = failAll(error)
@@ -101,6 +102,8 @@ final class StepRunner {
         statistics.prefixCachedTokens = blocks.savedTokens
         statistics.prefixEvictions = blocks.evictions
         statistics.draftPasses = speculator.passes
+        statistics.draftTime = speculator.totalDraftTime
+        statistics.controlTime = speculator.controlTime
     }
 
     // MARK: Drafting
