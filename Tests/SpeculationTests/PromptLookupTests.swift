@@ -10,7 +10,7 @@ import Testing
     }
 
     private func draft(_ tokens: [Int32], limit: Int = 4) -> [Int32] {
-        PromptLookup().propose([request(tokens, limit: limit)])[0]
+        PromptLookup().lookUp([request(tokens, limit: limit)])[0].tokens
     }
 
     @Test func longestMatchFirst() {
@@ -74,7 +74,7 @@ import Testing
                 }
             }
             let drafts = lookup.lookUp(requests)
-            #expect(lookup.propose(requests) == drafts.map(\.tokens))
+            #expect(lookup.lookUp(requests).map(\.tokens) == drafts.map(\.tokens))
             #expect(drafts.count == requests.count)
             for (request, draft) in zip(requests, drafts) {
                 let tokens = reference(request.tokens, limit: request.limit)
@@ -107,11 +107,11 @@ import Testing
     @Test func forgetDropsTheIndex() {
         let lookup = PromptLookup()
         #expect(lookup.bytes == 0)
-        #expect(lookup.propose([request([1, 2, 1], limit: 1)]) == [[2]])
+        #expect(lookup.lookUp([request([1, 2, 1], limit: 1)]).map(\.tokens) == [[2]])
         // The same id with another text would be answered from the old index.
         lookup.forget(1)
-        #expect(lookup.propose([request([7, 8, 9, 1], limit: 1)]) == [[]])
-        #expect(lookup.propose([request([7, 8, 9, 1, 7], limit: 2)]) == [[8, 9]])
+        #expect(lookup.lookUp([request([7, 8, 9, 1], limit: 1)]).map(\.tokens) == [[]])
+        #expect(lookup.lookUp([request([7, 8, 9, 1, 7], limit: 2)]).map(\.tokens) == [[8, 9]])
         lookup.forget(99)
         #expect(lookup.bytes > 0)
         lookup.forget(1)

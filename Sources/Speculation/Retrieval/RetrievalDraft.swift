@@ -68,7 +68,7 @@ package struct FinishedText: Sendable {
 package protocol RetrievalDrafter: Drafter {
     /// A draft for each request, in their order; it is empty when nothing matches. Under one id the tokens of a
     /// request only ever grow, until it is forgotten.
-    func lookUp(_ requests: [DraftRequest]) -> [RetrievalDraft]
+    func lookUp(_ requests: [DraftRequest]) throws -> [RetrievalDraft]
     /// Offers the text of a request that ended. Whoever must not leave traces is not offered.
     func observe(_ finished: FinishedText)
     /// Memory held, for requests and beyond.
@@ -76,7 +76,7 @@ package protocol RetrievalDrafter: Drafter {
 }
 
 extension RetrievalDrafter {
-    package func propose(_ requests: [DraftRequest]) -> [[Int32]] { lookUp(requests).map(\.tokens) }
+    package func propose(_ requests: [DraftRequest]) throws -> [[Int32]] { try lookUp(requests).map(\.tokens) }
     package func observe(_ finished: FinishedText) {}
     package var passes: Int { 0 }
 }

@@ -1,0 +1,63 @@
+/// Decides how far to draft. A pure value: the same calls with the same arguments give the same answers; time and coins are
+/// arguments. Within a step the calls come in the order begin, extend (before each pass of the draft model), select, commit.
+/// Arrays have one element for each of `view.requests`, in their order.
+package protocol SpeculationPolicy: Sendable {
+    /// What each request drafts with, and how much at most.
+    mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish]
+
+    /// Which of the requests that a draft model drafts for go on, after `drafts` were drafted so far. Those that had no
+    /// token in the pass before, or have as many as was wished, do not go on whatever the answer.
+    mutating func extend(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Bool]
+
+    /// How many of each request's drafted tokens are verified.
+    mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int]
+
+    /// What came of it.
+    mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome)
+
+    /// The request is gone.
+    mutating func forget(_ id: UInt64)
+}
+
+extension SpeculationPolicy {
+    package mutating func extend(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Bool] {
+        drafts.map { $0 != nil }
+    }
+
+    package mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int] {
+        drafts.map { $0?.features.count ?? 0 }
+    }
+
+    package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {}
+
+    package mutating func forget(_ id: UInt64) {}
+}
+
+extension DecodingView {
+    /// The longest proposal of retrieval.
+    package var longestProposal: DraftView? {
+        proposals.max { $0.features.count < $1.features.count }
+    }
+}
+
+/// The policies `off` (0) and `static`: always the same length, whatever it costs. The draft model goes first, then the
+/// longest of what retrieval has.
+package struct FixedLengthPolicy: SpeculationPolicy {
+    package let length: Int
+
+    package init(length: Int) { self.length = length }
+
+    package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
+        view.requests.map { Self.wish($0, length: length) }
+    }
+
+    /// A draft of `length` tokens from the draft model, if there is one, else from retrieval.
+    package static func wish(_ request: DecodingView, length: Int) -> DraftWish {
+        let most = min(length, request.room)
+        let limit = most < length ? DraftLimit.end : .length
+        if request.draftBacklog > 0 { return DraftWish(source: .model, length: most, limit: limit) }
+        guard let proposal = request.longestProposal else { return .none(.drafter) }
+        let found = min(most, proposal.features.count)
+        return DraftWish(source: proposal.source, length: found, limit: found < most ? .drafter : limit)
+    }
+}
