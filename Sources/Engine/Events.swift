@@ -114,7 +114,12 @@ package struct EngineStatistics: Sendable {
     package var draftTokens = 0
     package var acceptedTokens = 0
     package var acceptedPerPosition = [Int](repeating: 0, count: RequestOptions.mostDraftTokens)
+    /// Microseconds of all steps. Drafts take the first part, the target's passes and their tokens the second.
     package var stepTime: Int64 = 0
+    package var draftTime: Int64 = 0
+    package var verifyTime: Int64 = 0
+    /// Microseconds in which policies decided and learned; what they decided is part of `draftTime`.
+    package var controlTime = 0.0
     package var preemptions = 0
     /// Of the prefix cache.
     package var prefixQueriedTokens = 0

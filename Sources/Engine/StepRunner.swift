@@ -83,6 +83,7 @@ final class StepRunner {
             try executor.forward(batch)
             statistics.targetPasses += 1
             events = try verifyAndCommit(work)
+            statistics.verifyTime += monotonicMicroseconds() - drafted
             learn(work, drafts, since: drafted)
         } catch {
             events = failAll(error)
@@ -104,6 +105,8 @@ final class StepRunner {
         statistics.prefixCachedTokens = blocks.savedTokens
         statistics.prefixEvictions = blocks.evictions
         statistics.draftPasses = speculator.passes
+        statistics.draftTime = speculator.totalDraftTime
+        statistics.controlTime = speculator.controlTime
     }
 
     // MARK: Drafting
