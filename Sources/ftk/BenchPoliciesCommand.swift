@@ -3,6 +3,7 @@ import Engine
 import Formats
 import Kernels
 import Model
+import Speculation
 
 /// What each policy makes of the same requests under several loads.
 struct BenchPoliciesCommand: ParsableCommand {
