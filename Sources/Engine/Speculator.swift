@@ -59,6 +59,8 @@ final class Speculator {
     }
 
     var costs: StepCosts { table.costs }
+    /// Whether anyone will ask for the costs.
+    var learnsCosts: Bool { !isOff }
     var passes: Int { model?.passes ?? 0 }
 
     func forget(_ id: UInt64) {
@@ -243,6 +245,15 @@ final class Speculator {
         table.observe(view, outcome)
         if !isOff { timed { policy.commit(view, table.costs, outcome) } }
         model?.clearPasses()
+    }
+
+    /// A step without drafts tells what plain decoding costs.
+    func observePlain(_ view: StepView, time: Int64) {
+        guard !view.requests.isEmpty else { return }
+        var outcome = StepOutcome()
+        outcome.requests = view.requests.map { DraftOutcome(id: $0.id) }
+        outcome.targetTime = Double(time)
+        table.observe(view, outcome)
     }
 
     /// What the target said where the draft model drafted.

@@ -18,8 +18,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     private var step = Decision()
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
-    /// Steps since the last one without drafts.
-    private var sincePlain = 0
+    private var plainProbe = PlainProbe()
     private var speculated = false
 
     /// What was decided in this step.
@@ -53,7 +52,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
         step.lambda = view.prefillRows > 0 ? pace.rate ?? plain.rate : plain.rate
-        if isPlainProbeDue { return step.wishes }
+        if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
         let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs)
         var best = plain
@@ -199,9 +198,6 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     // MARK: Probes
 
-    /// Plain steps keep the price of plain decoding honest.
-    private var isPlainProbeDue: Bool { sincePlain >= 256 }
-
     /// A model that is not drafted with says nothing of itself: now and then some requests try it, those first that it
     /// has missed least of.
     private mutating func probeModel(_ view: StepView, _ costs: StepCosts) {
@@ -241,7 +237,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             let choice = solveDrafted(view, costs, drafts, goesOn: false)
             lengths = choice.lengths
             step.expected = choice
-            uncensor(view, drafts, &lengths)
+            explore(view, costs, drafts, &lengths)
         }
         step.lengths = lengths
         return lengths
@@ -274,12 +270,26 @@ package struct GoodputPolicy: SpeculationPolicy {
         return solver.best(lambda: step.lambda)
     }
 
-    /// Positions that are always cut would never be learned of: now and then one draft is verified whole.
-    private func uncensor(_ view: StepView, _ drafts: [DraftView?], _ lengths: inout [Int]) {
-        guard view.coin < 1.0 / 64, !drafts.isEmpty else { return }
-        let index = Int(view.coin * 64 * Double(drafts.count))
-        let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
-        lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
+    /// Positions that are always cut would never be learned of: now and then one draft is verified whole. And narrower
+    /// widths that are never taken would keep the price that was guessed for them: now and then one of those is.
+    private func explore(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], _ lengths: inout [Int]) {
+        guard !drafts.isEmpty, view.prefillRows == 0 else { return }
+        let (whole, part) = (1.0 / 64, 1.0 / 8)
+        if view.coin < whole {
+            let index = Int(view.coin / whole * Double(drafts.count))
+            let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
+            lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
+        } else if view.coin < whole + part {
+            let rows = lengths.reduce(0, +)
+            let wanted = costs.target.guessedWidth(
+                in: drafts.count + (rows + 2) / 3..<drafts.count + rows, place: (view.coin - whole) / part)
+            guard let wanted, !view.requests.contains(where: { $0.neededTokens > 1 }) else { return }
+            // The last of the longest first, so that requests stay alike.
+            for _ in wanted..<drafts.count + rows {
+                guard let longest = lengths.indices.max(by: { lengths[$0] < lengths[$1] }) else { return }
+                lengths[longest] -= 1
+            }
+        }
     }
 
     // MARK: After the step
@@ -292,7 +302,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
         if view.prefillRows == 0 { pace.add(tokens: outcome.emitted, time: outcome.stepTime) }
         judge(view, costs, outcome, sources)
-        sincePlain = sources.isEmpty ? 0 : sincePlain + 1
+        if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.isEmpty) }
         speculated = !sources.isEmpty
         if let cost = step.probeCost {
             let tried = outcome.requests.filter { $0.source == .model }
