@@ -62,28 +62,41 @@ enum StepCost {
 
 /// The rules that look at what was drafted: how many tokens they leave of a draft and its q.
 enum AnticipatingRule: CaseIterable {
-    case dropUnlikely, productThreshold, bestOfCurve, prunedByMaxima, bestOfMaxima
+    case dropUnlikely, productThreshold, bestOfCurve
+    // These know q_j of every token that was drafted, but not which token it was; q_(j+1) tells.
+    case prunedByMaxima, bestOfMaxima
 
-    /// The parameter is a threshold, or what a row costs relative to a step.
+    /// The parameter is a threshold, or what two rows cost relative to a step without any. Rows are paid for in pairs.
     func length(_ tokens: [Int32], _ proposals: [TokenDistribution], _ parameter: Double) -> Int {
         let own = zip(tokens, proposals).map { $1.probability(of: $0) }
         let products = own.reduce(into: [Double]()) { $0.append(($0.last ?? 1) * $1) }
-        func rate(_ survivals: [Double], _ length: Int) -> Double {
-            (1 + survivals.prefix(length).reduce(0, +)) / (1 + parameter * Double(length))
-        }
-        func best(_ survivals: [Double]) -> Int {
-            (0...tokens.count).reduce(0) { rate(survivals, $1) > rate(survivals, $0) ? $1 : $0 }
-        }
         switch self {
         case .dropUnlikely: return own.prefix { $0 >= parameter }.count
         case .productThreshold: return products.prefix { $0 >= parameter }.count
-        case .bestOfCurve: return best(products)
-        case .prunedByMaxima:
-            let survivals = StepCost.survivals(proposals)
-            var length = tokens.count
-            while length > 0 && rate(survivals, length - 1) >= rate(survivals, length) { length -= 1 }
-            return length
-        case .bestOfMaxima: return best(StepCost.survivals(proposals))
+        case .bestOfCurve: return Self.best(products, parameter)
+        case .prunedByMaxima: return Self.pruned(StepCost.survivals(proposals), parameter)
+        case .bestOfMaxima: return Self.best(StepCost.survivals(proposals), parameter)
         }
+    }
+
+    private static func rate(_ survivals: [Double], _ length: Int, _ pairCost: Double) -> Double {
+        (1 + survivals.prefix(length).reduce(0, +)) / (1 + pairCost * Double((length + 1) / 2))
+    }
+
+    private static func best(_ survivals: [Double], _ pairCost: Double) -> Int {
+        (0...survivals.count).reduce(0) {
+            rate(survivals, $1, pairCost) > rate(survivals, $0, pairCost) ? $1 : $0
+        }
+    }
+
+    /// Pair by pair from the end, as long as the rate does not fall.
+    private static func pruned(_ survivals: [Double], _ pairCost: Double) -> Int {
+        var length = survivals.count
+        while length > 0 {
+            let shorter = (length - 1) / 2 * 2
+            guard rate(survivals, shorter, pairCost) >= rate(survivals, length, pairCost) else { break }
+            length = shorter
+        }
+        return length
     }
 }

@@ -4,7 +4,7 @@ import Testing
 
 /// Exact enumeration on toy models: every cut rule with every verifier.
 @Suite struct LosslessnessTests {
-    static let models = [2, 3].flatMap { vocabulary in
+    static let models: [ToyModels] = [2, 3].flatMap { vocabulary in
         (UInt64(0)..<8).map { ToyModels(vocabulary: vocabulary, seed: $0, hasZeros: $0 % 2 == 1) }
     }
 
@@ -79,6 +79,18 @@ import Testing
 
     // MARK: Control: what the types rule out
 
+    /// The type has no such cut for sampled drafts: what is called is the stand-in below.
+    @Test func sampledDraftsCannotBeCutAnywhere() {
+        let q = TokenDistribution(0.6, 0.4)
+        var sampled = SampledDraft()
+        for _ in 0..<3 { sampled.draw(from: q, coin: 0.7) }
+        sampled.cut(to: 1)
+        #expect(sampled.tokens == [1, 1, 1])
+        var deterministic = DeterministicDraft(tokens: [1, 1, 1])
+        deterministic.cut(to: 1)
+        #expect(deterministic.tokens == [1])
+    }
+
     /// Draws anew only the tokens that the rule would leave, which is how a sampled draft could still be cut by it.
     private static func law(
         _ models: ToyModels, _ test: RatioTest, length: Int, leaving: (SampledDraft) -> Int
@@ -135,7 +147,16 @@ import Testing
                 }
             }
         }
-        print("WORST", test, rule, worst)
-        #expect(worst > 0.05)
+        // Between .20 and .29, by rule.
+        #expect(worst > 0.15)
     }
 }
+
+/// Does nothing. Swift takes it only where a type has no `cut(to:)` of its own.
+private protocol CutStandIn {}
+
+extension CutStandIn {
+    fileprivate mutating func cut(to length: Int) {}
+}
+
+extension RatioDraft: CutStandIn {}

@@ -71,7 +71,8 @@ import Testing
             if drafting == .argmax {
                 var tokens: [Int32] = []
                 for _ in 0..<3 {
-                    context = try LogitScan.best(of: chain.draft[Int(context)].span).token
+                    let row = chain.draft[Int(context)]
+                    context = try LogitScan.best(of: row.span).token
                     tokens.append(context)
                 }
                 text += verify(DeterministicDraft(tokens: tokens))
