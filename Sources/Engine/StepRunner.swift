@@ -17,6 +17,8 @@ final class StepRunner {
     var running: [ActiveSequence] = []
     private var batch = RowBatch()
     var statistics = EngineStatistics()
+    /// Of steps since they were last taken, if the engine traces.
+    var records: [DecisionRecord] = []
 
     init(
         executor: any StepExecutor, speculator: Speculator, tokenizer: Tokenizer, options: EngineOptions, kvBlocks: Int
@@ -71,6 +73,7 @@ final class StepRunner {
         guard !running.isEmpty else { return [] }
         running.sort { $0.urgency < $1.urgency }
         let planned = reserve(planStep(requests: running.map(\.snapshot), maxRows: options.maxStepTokens))
+        let began = monotonicMicroseconds()
         let drafts = draft(planned, now: start)
         let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.tokens.count })
         let drafted = monotonicMicroseconds()
@@ -80,7 +83,8 @@ final class StepRunner {
             try executor.forward(batch)
             statistics.targetPasses += 1
             events = try verifyAndCommit(work)
-            learn(work, drafts, since: drafted)
+            let time = StepTime(draft: drafted - began, target: monotonicMicroseconds() - drafted)
+            enter(work, drafts, learn(work, drafts, targetTime: time.target), time: time, &events)
         } catch {
             events = failAll(error)
         }
@@ -101,6 +105,8 @@ final class StepRunner {
         statistics.prefixCachedTokens = blocks.savedTokens
         statistics.prefixEvictions = blocks.evictions
         statistics.draftPasses = speculator.passes
+        statistics.controlTime = speculator.controlTime
+        statistics.calibrationError = speculator.calibrationError
     }
 
     // MARK: Drafting
@@ -131,13 +137,13 @@ final class StepRunner {
         return view
     }
 
-    /// Tells the speculator what came of the drafts.
-    private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], since start: Int64) {
-        guard !drafts.isEmpty else { return }
+    /// Tells the speculator what came of the drafts; nil where it was not asked for any.
+    private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], targetTime: Int64) -> StepAccount? {
+        guard !drafts.isEmpty else { return nil }
         let outcomes = work.filter { !$0.entry.isPrefill }.compactMap { item in
             drafts[item.entry.id].map { outcome(of: $0, item) }
         }
-        speculator.commit(outcomes, targetTime: monotonicMicroseconds() - start)
+        return speculator.commit(outcomes, rows: batch.count, targetTime: targetTime)
     }
 
     private func outcome(of draft: SpeculativeDraft, _ work: Work) -> DraftOutcome {
@@ -167,7 +173,7 @@ final class StepRunner {
     // MARK: Execution
 
     /// What one request does in the step.
-    private struct Work {
+    struct Work {
         let index: Int
         let entry: StepPlan.Entry
         /// The first row of the batch that is the request's.
@@ -303,8 +309,9 @@ final class StepRunner {
         _ sequence: ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
     ) -> EngineEvent {
         var event = sequence.event(.finish)
-        event.finish = Finish(reason: reason, failure: failure, statistics: sequence.finalStatistics(at: now))
-        statistics.finishedRequests += 1
+        let figures = sequence.finalStatistics(at: now)
+        event.finish = Finish(reason: reason, failure: failure, statistics: figures)
+        statistics.finish(reason, figures)
         return event
     }
 
