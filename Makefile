@@ -17,7 +17,7 @@ DRAFT := $(MODELS)/foretoken-tiny-draft-Q8_0.gguf
 PYTHON ?= python3
 RUFF := .build/ruff/bin/ruff
 
-.PHONY: help build demo test lint format bench install wheel fuzz clean stage tools
+.PHONY: help build demo test soak lint format bench install wheel fuzz clean stage tools
 
 help: ## list the chores
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ test: build ## run every test
 	$(MAKE) --no-print-directory stage
 	FTK_PREFIX=$(STAGE) FTK_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s Tests/ABITests
 	FORETOKEN_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s bindings/python/tests
+
+soak: tools ## let 64 threads use one engine under ThreadSanitizer: make soak SECONDS=60
+	swift build -c release --build-tests --sanitize thread --build-path .build/soak
+	FTK_SOAK_SECONDS=$(or $(SECONDS),60) swift test -c release --sanitize thread --build-path .build/soak --skip-build \
+		--filter SoakTests
 
 stage: build
 	@rm -rf $(STAGE)

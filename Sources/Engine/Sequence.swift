@@ -88,6 +88,26 @@ struct ActiveSequence {
         return Urgency(due: due, priority: options.priority, id: id)
     }
 
+    /// What its targets ask of the next step; `meanLength`: of outputs so far, in tokens.
+    func demand(meanLength: Double) -> LatencyDemand {
+        var demand = LatencyDemand()
+        demand.firstToken = firstToken.map(Double.init)
+        demand.emitted = outputCount
+        demand.remaining = min(Double(limit - tokens.count), max(1, meanLength - Double(outputCount)))
+        demand.timePerToken = options.targetTimePerOutputToken.map(Double.init)
+        demand.deadline = options.deadline.map { Double(submitted + $0) }
+        return demand
+    }
+
+    var hasLatencyTarget: Bool {
+        options.targetTimePerOutputToken != nil || options.deadline != nil || options.targetTimeToFirstToken != nil
+    }
+
+    /// When its first token is due; nil once there is one, or without such a target.
+    var firstTokenDue: Int64? {
+        firstToken == nil ? options.targetTimeToFirstToken.map { submitted + $0 } : nil
+    }
+
     /// Whether the deadline has passed.
     func isLate(at now: Int64) -> Bool { options.deadline.map { now - submitted >= $0 } ?? false }
 

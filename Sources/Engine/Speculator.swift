@@ -58,6 +58,8 @@ final class Speculator {
     }
 
     var costs: StepCosts { table.costs }
+    /// Whether anyone will ask for the costs.
+    var learnsCosts: Bool { !isOff }
     var passes: Int { model?.passes ?? 0 }
     /// 0 where the policy has no estimates.
     var calibrationError: Double { policy.calibrationError ?? 0 }
@@ -275,6 +277,15 @@ final class Speculator {
         account.expectedTokens = expectedTokens
         account.speculated = outcome.requests.contains { !$0.features.isEmpty } || !outcome.draftPasses.isEmpty
         return account
+    }
+
+    /// A step without drafts tells what plain decoding costs.
+    func observePlain(_ view: StepView, time: Int64) {
+        guard !view.requests.isEmpty else { return }
+        var outcome = StepOutcome()
+        outcome.requests = view.requests.map { DraftOutcome(id: $0.id) }
+        outcome.targetTime = Double(time)
+        table.observe(view, outcome)
     }
 
     /// What the target said where the draft model drafted.

@@ -48,18 +48,15 @@ extension ActiveSequence {
     /// Whether its distribution is bent by more than temperature and filters.
     var isPeculiar: Bool { options.sampling.hasPenalties || constraint != nil }
 
-    func ask(now: Int64) -> SpeculationAsk {
+    func ask(neededTokens: Double) -> SpeculationAsk {
         let request = DraftRequest(
             id: id, tokens: tokens, limit: min(draftRoom, RequestOptions.mostDraftTokens), blocks: table.blocks,
             parameters: options.sampling, processors: ownProcessors, history: history, noise: noise,
             constraint: constraint, isolation: options.cacheSalt)
         return SpeculationAsk(
             request: request, fixedLength: options.draftTokens, isPeculiar: isPeculiar,
-            neededTokens: neededTokens(now: now), targetTPOT: options.targetTimePerOutputToken.map(Double.init))
+            neededTokens: neededTokens, targetTPOT: options.targetTimePerOutputToken.map(Double.init))
     }
-
-    /// The tokens that a step has to give for the request to keep its target; 0 without one.
-    private func neededTokens(now: Int64) -> Double { 0 }
 
     func ends(with token: Int32, endOfGeneration: [Int32]) -> Bool {
         options.stopTokens.contains(token) || (!options.ignoresEndOfGeneration && endOfGeneration.contains(token))

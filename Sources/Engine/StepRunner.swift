@@ -72,9 +72,12 @@ final class StepRunner {
         admit(now: start)
         guard !running.isEmpty else { return [] }
         running.sort { $0.urgency < $1.urgency }
-        let planned = reserve(planStep(requests: running.map(\.snapshot), maxRows: options.maxStepTokens))
+        let targets = latencyPlan(now: start)
+        let planned = reserve(
+            planStep(
+                requests: running.map(\.snapshot), maxRows: options.maxStepTokens, prefillRows: targets.prefillRows))
         let began = monotonicMicroseconds()
-        let drafts = draft(planned, now: start)
+        let drafts = draft(planned, targets)
         let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.tokens.count })
         let drafted = monotonicMicroseconds()
         let work = layOut(plan, drafts)
@@ -114,11 +117,11 @@ final class StepRunner {
     func index(of id: UInt64) -> Int? { running.firstIndex { $0.id == id } }
 
     /// The drafts of the step, by request.
-    private func draft(_ plan: StepPlan, now: Int64) -> [UInt64: SpeculativeDraft] {
+    private func draft(_ plan: StepPlan, _ targets: LatencyPlan) -> [UInt64: SpeculativeDraft] {
         let asks = plan.entries.filter { !$0.isPrefill }.compactMap { entry in
-            index(of: entry.id).map { running[$0].ask(now: now) }
+            index(of: entry.id).map { running[$0].ask(neededTokens: targets.neededTokens[entry.id] ?? 0) }
         }
-        guard speculator.wants(asks) else { return [:] }
+        guard speculator.wants(asks), !targets.forbidsDrafts else { return [:] }
         let drafts = speculator.draft(asks, view(plan)) { id, tokens in reserveDraft(id, tokens) }
         return Dictionary(zip(asks, drafts).map { ($0.request.id, $1) }) { first, _ in first }
     }
@@ -137,9 +140,24 @@ final class StepRunner {
         return view
     }
 
+    /// A step that only decodes, as a view; empty where prompts take part.
+    private func view(_ work: [Work]) -> StepView {
+        var view = StepView()
+        guard speculator.learnsCosts || running.contains(where: \.hasLatencyTarget),
+            !work.contains(where: \.entry.isPrefill)
+        else { return view }
+        view.requests = work.map {
+            DecodingView(id: $0.entry.id, context: running[$0.index].computed, room: 0)
+        }
+        return view
+    }
+
     /// Tells the speculator what came of the drafts; nil where it was not asked for any.
     private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], targetTime: Int64) -> StepAccount? {
-        guard !drafts.isEmpty else { return nil }
+        guard !drafts.isEmpty else {
+            speculator.observePlain(view(work), time: targetTime)
+            return nil
+        }
         let outcomes = work.filter { !$0.entry.isPrefill }.compactMap { item in
             drafts[item.entry.id].map { outcome(of: $0, item) }
         }

@@ -9,14 +9,6 @@ import Testing
 
 /// An engine that steps by itself, used by several threads.
 @Suite(.timeLimit(.minutes(2))) struct BackgroundTests {
-    /// What several threads put together.
-    private final class Shared<Value>: @unchecked Sendable {
-        private let lock = Lock()
-        private var value: Value
-        init(_ value: Value) { self.value = value }
-        func use<Result>(_ body: (inout Value) -> Result) -> Result { lock.withLock { body(&value) } }
-    }
-
     private static func requests() -> [RequestOptions] {
         mixedRequests(
             [.tokens([1, 2, 3]), .tokens([Int32](repeating: 7, count: 50)), .tokens([9])], tokens: 30,

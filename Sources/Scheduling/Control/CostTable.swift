@@ -3,8 +3,8 @@ import Glibc
 /// The costs of a machine's passes, corrected while it works.
 ///
 /// A table that was measured or guessed gives the shape. Every pass tells how far it is off: the median of recent passes of
-/// any width moves the whole table (a machine whose speed changes), the median of the recent passes of one width, less that,
-/// moves this width. Medians, because a pass that the operating system interrupted says nothing about the next one.
+/// widths that are known moves the whole table (a machine whose speed changes), the median of the recent passes of one
+/// width, less that, moves this width. Medians, because a pass that the operating system interrupted says nothing about the next one.
 package struct CostTable: Sendable {
     private var target: PassCorrection
     private var draft: PassCorrection?
@@ -60,6 +60,8 @@ private struct PassCorrection: Sendable {
     private var recent = RecentMedian(capacity: 15)
     private var byWidth: [RecentMedian]
     private var scale = 0.0
+    /// So many passes make a width known.
+    private static let established = 3
 
     init(_ prior: PassCosts) {
         self.prior = prior
@@ -72,11 +74,13 @@ private struct PassCorrection: Sendable {
         guard rows > 0, expected > 0, time > 0, time.isFinite else { return }
         let error = min(max(log(time / expected), -5), 5)
         let index = nearest(rows)
-        // What this width is known to be off does not count against the machine.
-        recent.add(error - deviation(index))
-        scale = recent.median
-        // Of two widths at one place in the table only the nearer teaches.
-        if prior.widths[index] == rows { byWidth[index].add(error - scale) }
+        if recent.count == 0 || byWidth[index].count >= Self.established {
+            // What this width is known to be off does not count against the machine.
+            recent.add(error - deviation(index))
+            scale = recent.median
+        }
+        // A width that is new says nothing of the machine: the table's shape may be wrong there.
+        byWidth[index].add(error - scale)
         rebuild()
     }
 

@@ -18,8 +18,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     private var step = Decision()
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
-    /// Steps since the last one without drafts.
-    private var sincePlain = 0
+    private var plainProbe = PlainProbe()
     private var speculated = false
 
     /// What was decided in this step.
@@ -53,7 +52,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
         step.lambda = view.prefillRows > 0 ? pace.rate ?? plain.rate : plain.rate
-        if isPlainProbeDue { return step.wishes }
+        if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
         let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs)
         var best = plain
@@ -206,9 +205,6 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     // MARK: Probes
 
-    /// Plain steps keep the price of plain decoding honest.
-    private var isPlainProbeDue: Bool { sincePlain >= 256 }
-
     /// A model that is not drafted with says nothing of itself: now and then some requests try it, those first that it
     /// has missed least of.
     private mutating func probeModel(_ view: StepView, _ costs: StepCosts) {
@@ -308,7 +304,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
         if view.prefillRows == 0 { pace.add(tokens: outcome.emitted, time: outcome.stepTime) }
         judge(view, costs, outcome, sources)
-        sincePlain = sources.isEmpty ? 0 : sincePlain + 1
+        if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.isEmpty) }
         speculated = !sources.isEmpty
         if let cost = step.probeCost {
             let tried = outcome.requests.filter { $0.source == .model }

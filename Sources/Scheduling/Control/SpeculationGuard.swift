@@ -57,6 +57,29 @@ package struct SpeculationGuard: Sendable {
     }
 }
 
+/// When to take a step without drafts, so that the price of plain decoding is known: at first for each number of requests,
+/// to within a factor of two, and now and then.
+struct PlainProbe: Sendable {
+    /// Steps since a plain one, and how many of those there were, by the logarithm of the number of requests.
+    private var steps = [Int](repeating: 0, count: 16)
+    private var known = [Int](repeating: 0, count: 16)
+    private static let enough = 2
+    private static let interval = 256
+
+    private static func band(_ requests: Int) -> Int { min(15, max(1, requests).bitWidth - max(1, requests).leadingZeroBitCount) }
+
+    func isDue(requests: Int) -> Bool {
+        let band = Self.band(requests)
+        return known[band] < Self.enough || steps[band] >= Self.interval
+    }
+
+    mutating func passStep(requests: Int, isPlain: Bool) {
+        let band = Self.band(requests)
+        steps[band] = isPlain ? 0 : steps[band] + 1
+        if isPlain { known[band] += 1 }
+    }
+}
+
 /// When to try what is not done at present, and on how many requests. Tries are paid from a purse that a small share of all
 /// time goes into, so that in the long run they cost no more than that; one that shows promise is followed by a larger one
 /// at once, so that what the purse holds buys knowledge when there is some to be had.
