@@ -84,7 +84,7 @@ package struct RequestStatistics: Sendable {
     package var attainedTimePerOutputToken: Bool?
     package var limitedBy = Limit.nothing
     /// By speculation while it decoded, against steps without drafts by the cost table; negative: lost.
-    package var savedTime: Int64 = 0
+    package var savedTime = 0.0
 
     /// Why a target was missed.
     package enum Limit: Int32, Sendable {
@@ -116,7 +116,12 @@ package struct EngineStatistics: Sendable {
     package var draftTokens = 0
     package var acceptedTokens = 0
     package var acceptedPerPosition = [Int](repeating: 0, count: RequestOptions.mostDraftTokens)
+    /// Microseconds of all steps. Drafts take the first part, the target's passes and their tokens the second.
     package var stepTime: Int64 = 0
+    package var draftTime: Int64 = 0
+    package var verifyTime: Int64 = 0
+    /// Microseconds in which policies decided and learned; what they decided is part of `draftTime`.
+    package var controlTime = 0.0
     package var preemptions = 0
     /// Of the prefix cache.
     package var prefixQueriedTokens = 0
@@ -126,10 +131,6 @@ package struct EngineStatistics: Sendable {
     /// By the reason's number.
     package var finishedByReason = [Int](repeating: 0, count: FinishReason.allCases.count + 1)
 
-    /// Of steps: looking for drafts and deciding on them; target, sampling and commit; policies alone. Microseconds.
-    package var draftTime: Int64 = 0
-    package var verifyTime: Int64 = 0
-    package var controlTime = 0.0
     /// By speculation, against steps without drafts by the cost table; negative: lost. Microseconds.
     package var savedTime = 0.0
     /// Expected calibration error of the policy's probabilities, 0 to 1.

@@ -41,6 +41,8 @@ final class Speculator {
     /// Of the step under way.
     private var draftTime: Int64 = 0
     private var expectedTokens: [Double]?
+    /// Microseconds that drafts took so far, policies included.
+    private(set) var totalDraftTime: Int64 = 0
     private var steps: UInt64 = 0
     /// Microseconds that policies took so far.
     private(set) var controlTime = 0.0
@@ -92,7 +94,10 @@ final class Speculator {
         reserve: (_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32])
     ) -> [SpeculativeDraft] {
         let start = monotonicMicroseconds()
-        defer { draftTime = monotonicMicroseconds() - start }
+        defer {
+            draftTime = monotonicMicroseconds() - start
+            totalDraftTime += draftTime
+        }
         var drafts = look(asks)
         pose(asks, base, drafts)
         var wishes = wishes(asks, drafts)

@@ -76,7 +76,6 @@ final class StepRunner {
         let planned = reserve(
             planStep(
                 requests: running.map(\.snapshot), maxRows: options.maxStepTokens, prefillRows: targets.prefillRows))
-        let began = monotonicMicroseconds()
         let drafts = draft(planned, targets)
         let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.tokens.count })
         let drafted = monotonicMicroseconds()
@@ -86,8 +85,11 @@ final class StepRunner {
             try executor.forward(batch)
             statistics.targetPasses += 1
             events = try verifyAndCommit(work)
-            let time = StepTime(draft: drafted - began, target: monotonicMicroseconds() - drafted)
-            enter(work, drafts, learn(work, drafts, targetTime: time.target), time: time, &events)
+            let time = monotonicMicroseconds() - drafted
+            statistics.verifyTime += time
+            let account = learn(work, drafts, targetTime: time)
+            let reason: DraftLimit = targets.forbidsDrafts ? .target : .length
+            enter(StepBooks(work: work, drafts: drafts, account: account, targetTime: time, unasked: reason), &events)
         } catch {
             events = failAll(error)
         }
@@ -108,6 +110,7 @@ final class StepRunner {
         statistics.prefixCachedTokens = blocks.savedTokens
         statistics.prefixEvictions = blocks.evictions
         statistics.draftPasses = speculator.passes
+        statistics.draftTime = speculator.totalDraftTime
         statistics.controlTime = speculator.controlTime
         statistics.calibrationError = speculator.calibrationError
     }

@@ -66,6 +66,7 @@ private struct PassCorrection: Sendable {
     init(_ prior: PassCosts) {
         self.prior = prior
         costs = prior
+        costs.measured = prior.measured
         byWidth = prior.widths.map { _ in RecentMedian(capacity: 9) }
     }
 
@@ -109,6 +110,9 @@ private struct PassCorrection: Sendable {
         costs = PassCosts(
             widths: prior.widths, base: base, perContext: prior.perContext * exp(scale),
             perAttended: prior.perAttended * exp(scale))
+        if !prior.measured.isEmpty {
+            costs.measured = zip(prior.measured, byWidth).map { $0 || $1.count > 0 }
+        }
     }
 
     private func between(_ known: [Int], _ next: Int, _ index: Int) -> Double {

@@ -244,7 +244,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             let choice = solveDrafted(view, costs, drafts, goesOn: false)
             lengths = choice.lengths
             step.expected = choice
-            uncensor(view, drafts, &lengths)
+            explore(view, costs, drafts, &lengths)
         }
         step.lengths = lengths
         return lengths
@@ -277,12 +277,26 @@ package struct GoodputPolicy: SpeculationPolicy {
         return solver.best(lambda: step.lambda)
     }
 
-    /// Positions that are always cut would never be learned of: now and then one draft is verified whole.
-    private func uncensor(_ view: StepView, _ drafts: [DraftView?], _ lengths: inout [Int]) {
-        guard view.coin < 1.0 / 64, !drafts.isEmpty else { return }
-        let index = Int(view.coin * 64 * Double(drafts.count))
-        let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
-        lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
+    /// Positions that are always cut would never be learned of: now and then one draft is verified whole. And narrower
+    /// widths that are never taken would keep the price that was guessed for them: now and then one of those is.
+    private func explore(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], _ lengths: inout [Int]) {
+        guard !drafts.isEmpty, view.prefillRows == 0 else { return }
+        let (whole, part) = (1.0 / 64, 1.0 / 8)
+        if view.coin < whole {
+            let index = Int(view.coin / whole * Double(drafts.count))
+            let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
+            lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
+        } else if view.coin < whole + part {
+            let rows = lengths.reduce(0, +)
+            let wanted = costs.target.guessedWidth(
+                in: drafts.count + (rows + 2) / 3..<drafts.count + rows, place: (view.coin - whole) / part)
+            guard let wanted, !view.requests.contains(where: { $0.neededTokens > 1 }) else { return }
+            // The last of the longest first, so that requests stay alike.
+            for _ in wanted..<drafts.count + rows {
+                guard let longest = lengths.indices.max(by: { lengths[$0] < lengths[$1] }) else { return }
+                lengths[longest] -= 1
+            }
+        }
     }
 
     /// Its own token, and of the draft what survives.

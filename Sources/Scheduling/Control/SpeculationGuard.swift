@@ -66,7 +66,9 @@ struct PlainProbe: Sendable {
     private static let enough = 2
     private static let interval = 256
 
-    private static func band(_ requests: Int) -> Int { min(15, max(1, requests).bitWidth - max(1, requests).leadingZeroBitCount) }
+    private static func band(_ requests: Int) -> Int {
+        min(15, max(1, requests).bitWidth - max(1, requests).leadingZeroBitCount)
+    }
 
     func isDue(requests: Int) -> Bool {
         let band = Self.band(requests)
