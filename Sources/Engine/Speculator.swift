@@ -12,6 +12,8 @@ struct SpeculationAsk {
     /// Its distribution is bent by more than temperature and filters.
     let isPeculiar: Bool
     let neededTokens: Double
+    /// Tokens that the request may still get.
+    let remaining: Int
     let targetTPOT: Double?
 }
 
@@ -144,6 +146,7 @@ final class Speculator {
             let request = ask.request
             var own = DecodingView(
                 id: request.id, context: request.tokens.count, room: ask.fixedLength == nil ? request.limit : 0)
+            own.remaining = ask.remaining
             own.proposals = draft.found.map { DraftView(source: $0.source, features: $0.draft.views) }
             own.draftBacklog = request.limit > 0 ? model?.backlog(request.id, request.tokens) ?? 0 : 0
             own.neededTokens = ask.neededTokens

@@ -79,12 +79,12 @@ final class StepRunner {
         let drafts = draft(planned, targets)
         let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.tokens.count })
         let drafted = monotonicMicroseconds()
-        let work = layOut(plan, drafts)
+        var work = layOut(plan, drafts)
         var events: [EngineEvent]
         do {
             try executor.forward(batch)
             statistics.targetPasses += 1
-            events = try verifyAndCommit(work)
+            events = try verifyAndCommit(&work)
             let time = monotonicMicroseconds() - drafted
             statistics.verifyTime += time
             let account = learn(work, drafts, targetTime: time)
@@ -238,9 +238,8 @@ final class StepRunner {
         return probes
     }
 
-    private func verifyAndCommit(_ planned: [Work]) throws -> [EngineEvent] {
-        var work = planned
-        var output = planned.map { StepOutput(sequence: running[$0.index]) }
+    private func verifyAndCommit(_ work: inout [Work]) throws -> [EngineEvent] {
+        var output = work.map { StepOutput(sequence: running[$0.index]) }
         let probes = probes(work)
         try executor.withLogits(rows: probes.map(\.row)) { at, logits in
             let probe = probes[at]

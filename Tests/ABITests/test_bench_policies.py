@@ -33,7 +33,8 @@ class BenchPoliciesTests(support.ScratchCase):
         options |= {"--concurrency": "1,2", "--policies": "off,static:2", "-m": support.TARGET}
         pairs = list(more)
         while pairs and pairs[0] != "--json":
-            options[pairs.pop(0)] = pairs.pop(0)
+            name, value, *pairs = pairs
+            options[name] = value
         words = [word for name, value in options.items() if value for word in (name, value)]
         return support.run([ftk, "bench", "policies", *words, *pairs])
 

@@ -320,8 +320,8 @@ typedef struct ftk_engine_options {
     uint32_t struct_size;
     int32_t policy;                  /* FTK_POLICY_*. Default FTK_POLICY_GOODPUT */
     int32_t drafter;                 /* FTK_DRAFTER_*. Default FTK_DRAFTER_AUTO */
-    uint32_t draft_tokens;           /* static: tokens of a draft; others: the most of them. To FTK_MAX_DRAFT_TOKENS;
-                                        0: 4 for static, 16 for goodput, 8 for the others. Default 0 */
+    uint32_t draft_tokens;           /* static: tokens of a draft; others: the most of them, up to FTK_MAX_DRAFT_TOKENS. Default 0:
+                                        4 for static, 16 for goodput, 8 for the others */
     ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share the target's tokens. Default NULL */
     int32_t kv_type;                 /* FTK_KV_*, of target and draft. Default FTK_KV_AUTO */
     int32_t run_mode;                /* FTK_RUN_*. Default FTK_RUN_MANUAL */
@@ -336,8 +336,8 @@ typedef struct ftk_engine_options {
     int32_t reserved;                /* must be 0. Default 0 */
     ftk_log_callback log;            /* NULL: none. Default NULL */
     void *log_user_data;
-    uint64_t draft_pool_bytes;       /* for the texts of finished requests, from which FTK_DRAFTER_SUFFIX drafts for others of the
-                                        same cache_salt; 0: nothing of a request outlives it. Default 67108864 */
+    uint64_t draft_pool_bytes;       /* for texts of finished requests, which FTK_DRAFTER_SUFFIX drafts from. Default 67108864
+                                        (64 MiB); 0: nothing of a request outlives it. Only requests of one cache_salt share */
     uint32_t trace;                  /* 1: keep a record of each step's decisions, for ftk_engine_trace. Default 0 */
     uint32_t reserved2;              /* must be 0. Default 0 */
 } ftk_engine_options;

@@ -170,7 +170,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         let plain = costs.target.base(rows: 1)
         let step = costs.target.base(rows: 5) + 4 * draft.base(rows: 1)
         let gainPerToken = plain - step / tokens
-        return gainPerToken * Double(request.room) > 1.5 * price
+        return gainPerToken * Double(request.remaining) > 1.5 * price
     }
 
     /// Who drafts with what: all with retrieval, all with the model, and each with what promises more.
@@ -356,10 +356,12 @@ package struct GoodputPolicy: SpeculationPolicy {
         guard !sources.isEmpty, !step.isProbe, view.prefillRows == 0, !view.requests.isEmpty else { return }
         let plainStep = costs.targetTime(view, drafted: 0, attended: 0)
         let plain = Double(outcome.emitted) / Double(view.requests.count) * plainStep
+        let count = view.requests.count
         if sources.contains(.model) {
-            modelGuard.observe(plain: plain, taken: outcome.stepTime - catchUp + payment())
+            let taken = outcome.stepTime - catchUp + payment()
+            modelGuard.observe(taken: taken, plainStep: plainStep, plain: plain, requests: count)
         } else {
-            retrievalGuard.observe(plain: plain, taken: outcome.stepTime)
+            retrievalGuard.observe(taken: outcome.stepTime, plainStep: plainStep, plain: plain, requests: count)
         }
     }
 

@@ -51,6 +51,8 @@ package struct DecodingView: Sendable {
     package var context: Int
     /// The most drafted tokens that could be of use, that there is memory for, and that the request allows.
     package var room: Int
+    /// Tokens that the request may still get; what is paid once has to pay within these.
+    package var remaining: Int
     /// What retrieval found, at most one for each source.
     package var proposals: [DraftView] = []
     /// Committed tokens that the draft model has not seen; the latest one is always among them. 0: no draft model.
@@ -66,6 +68,7 @@ package struct DecodingView: Sendable {
         self.id = id
         self.context = context
         self.room = room
+        remaining = room + 1
     }
 }
 
