@@ -33,6 +33,8 @@ package struct EngineOptions: Sendable {
     package var maxStepTokens = 256
     /// Memory for the texts of requests that have ended, from which others are drafted for; 0: none is kept.
     package var draftPoolBytes = 64 << 20
+    /// Keep a record of each step's decisions.
+    package var traces = false
     package var log = EngineLog()
 
     package init() {}

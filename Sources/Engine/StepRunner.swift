@@ -17,6 +17,8 @@ final class StepRunner {
     var running: [ActiveSequence] = []
     private var batch = RowBatch()
     var statistics = EngineStatistics()
+    /// Of steps since they were last taken, if the engine traces.
+    var records: [DecisionRecord] = []
 
     init(
         executor: any StepExecutor, speculator: Speculator, tokenizer: Tokenizer, options: EngineOptions, kvBlocks: Int
@@ -83,8 +85,11 @@ final class StepRunner {
             try executor.forward(batch)
             statistics.targetPasses += 1
             events = try verifyAndCommit(&work)
-            statistics.verifyTime += monotonicMicroseconds() - drafted
-            learn(work, drafts, since: drafted)
+            let time = monotonicMicroseconds() - drafted
+            statistics.verifyTime += time
+            let account = learn(work, drafts, targetTime: time)
+            let reason: DraftLimit = targets.forbidsDrafts ? .target : .length
+            enter(StepBooks(work: work, drafts: drafts, account: account, targetTime: time, unasked: reason), &events)
         } catch {
             events = failAll(error)
         }
@@ -107,6 +112,7 @@ final class StepRunner {
         statistics.draftPasses = speculator.passes
         statistics.draftTime = speculator.totalDraftTime
         statistics.controlTime = speculator.controlTime
+        statistics.calibrationError = speculator.calibrationError
     }
 
     // MARK: Drafting
@@ -149,16 +155,16 @@ final class StepRunner {
         return view
     }
 
-    /// Tells the speculator what came of the drafts.
-    private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], since start: Int64) {
+    /// Tells the speculator what came of the drafts; nil where it was not asked for any.
+    private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], targetTime: Int64) -> StepAccount? {
         guard !drafts.isEmpty else {
-            speculator.observePlain(view(work), time: monotonicMicroseconds() - start)
-            return
+            speculator.observePlain(view(work), time: targetTime)
+            return nil
         }
         let outcomes = work.filter { !$0.entry.isPrefill }.compactMap { item in
             drafts[item.entry.id].map { outcome(of: $0, item) }
         }
-        speculator.commit(outcomes, targetTime: monotonicMicroseconds() - start)
+        return speculator.commit(outcomes, rows: batch.count, targetTime: targetTime)
     }
 
     private func outcome(of draft: SpeculativeDraft, _ work: Work) -> DraftOutcome {
@@ -188,7 +194,7 @@ final class StepRunner {
     // MARK: Execution
 
     /// What one request does in the step.
-    private struct Work {
+    struct Work {
         let index: Int
         let entry: StepPlan.Entry
         /// The first row of the batch that is the request's.
@@ -323,8 +329,9 @@ final class StepRunner {
         _ sequence: ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
     ) -> EngineEvent {
         var event = sequence.event(.finish)
-        event.finish = Finish(reason: reason, failure: failure, statistics: sequence.finalStatistics(at: now))
-        statistics.finishedRequests += 1
+        let figures = sequence.finalStatistics(at: now)
+        event.finish = Finish(reason: reason, failure: failure, statistics: figures)
+        statistics.finish(reason, figures)
         return event
     }
 

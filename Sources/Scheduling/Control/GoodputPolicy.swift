@@ -85,15 +85,22 @@ package struct GoodputPolicy: SpeculationPolicy {
     private mutating func wish(_ index: Int, _ view: StepView, _ source: DraftSource?, _ length: Int) {
         let request = view.requests[index]
         guard let source, length > 0 else {
-            let limit: DraftLimit =
-                request.room == 0 ? .end : modelGuard.isOff || retrievalGuard.isOff ? .guard : .gain
-            step.wishes[index] = .none(limit)
+            step.wishes[index] = .none(reasonForNone(request))
             return
         }
         // How far a model's draft goes is decided between its passes.
-        let most = source == .model ? min(maxDraft, request.room) : length
-        let limit: DraftLimit = most < request.room ? .length : .end
-        step.wishes[index] = DraftWish(source: source, length: most, limit: source == .model ? limit : .gain)
+        let longest = min(maxDraft, request.room)
+        let most = source == .model ? longest : length
+        let found = request.proposals.first { $0.source == source }?.features.count ?? longest
+        let limit: DraftLimit =
+            most < min(longest, found) ? .gain : most < longest ? .drafter : longest < request.room ? .length : .end
+        step.wishes[index] = DraftWish(source: source, length: most, limit: limit)
+    }
+
+    private func reasonForNone(_ request: DecodingView) -> DraftLimit {
+        if request.room == 0 { return .end }
+        if request.proposals.isEmpty && request.draftBacklog == 0 { return .drafter }
+        return modelGuard.isOff || retrievalGuard.isOff ? .guard : .gain
     }
 
     // MARK: Lanes
@@ -291,6 +298,15 @@ package struct GoodputPolicy: SpeculationPolicy {
             }
         }
     }
+
+    /// Its own token, and of the draft what survives.
+    package func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]? {
+        zip(view.requests, verified).map { request, draft in
+            1 + (draft.map { survival.survivals($0, request: request.id).reduce(0, +) } ?? 0)
+        }
+    }
+
+    package var calibrationError: Double? { survival.calibration.expectedError }
 
     // MARK: After the step
 

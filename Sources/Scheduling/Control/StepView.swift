@@ -11,6 +11,8 @@ package enum DraftSource: Int, Sendable, CaseIterable, Hashable {
 
     /// Drafts that cost nothing but a look at what is there already.
     package var isRetrieval: Bool { self != .model }
+
+    package var name: String { String(describing: self) }
 }
 
 /// What is known of one drafted token before the target has seen it.
@@ -108,6 +110,8 @@ package enum DraftLimit: Int, Sendable, CaseIterable {
     case drafter = 6
     /// The policy's fixed length, or the most that it drafts.
     case length = 7
+
+    package var name: String { String(describing: self) }
 }
 
 /// What a policy wants drafted for one request.
