@@ -1,4 +1,5 @@
 import Engine
+import Scheduling
 import Formats
 
 /// What was decided in each step of a request and what came of it, for people and for programs.
