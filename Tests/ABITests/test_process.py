@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import threading
 import unittest
@@ -111,12 +112,12 @@ class ThreadTests(unittest.TestCase):
 
     def test_eight_threads_on_a_background_engine(self) -> None:
         engine = self.library.create_engine(
-            self.model, run_mode=self.library.constants["FTK_RUN_BACKGROUND"], max_queued_requests=10000
+            self.model, run_mode=self.library.constants["FTK_RUN_BACKGROUND"], max_queued_requests=10000, trace=1
         )
         self.check_eight_threads(engine, lambda: self.library.poll_events(engine, -1))
 
     def test_eight_threads_on_a_manual_engine(self) -> None:
-        engine = self.library.create_engine(self.model, max_queued_requests=10000)
+        engine = self.library.create_engine(self.model, max_queued_requests=10000, trace=1)
 
         def step() -> list[dict[str, Any]]:
             self.library.ok(self.library.engine_step(engine))
@@ -125,12 +126,23 @@ class ThreadTests(unittest.TestCase):
         self.check_eight_threads(engine, step)
 
     def check_eight_threads(self, engine: ctypes.c_void_p, receive: Any) -> None:
-        """Each thread submits, cancels every third request, reads statistics and polls whatever comes."""
+        """Each thread submits, cancels every third request, reads statistics, metrics and trace, and polls whatever comes."""
         each, library = 24, self.library
         lock = threading.Lock()
         submitted: list[int] = []
         finished: Counter[int] = Counter()
         problems: list[str] = []
+        steps: list[int] = []
+
+        def observe() -> None:
+            text, size = ctypes.create_string_buffer(1 << 16), ctypes.c_size_t()
+            library.ok(library.engine_metrics(engine, text, len(text), ctypes.byref(size)))
+            if not text.raw[: size.value].endswith(b"\n"):
+                problems.append("the metrics are cut off")
+            while library.ok(library.engine_trace(engine, text, len(text), ctypes.byref(size))) > 0:
+                text = ctypes.create_string_buffer(2 * size.value)
+            with lock:
+                steps.extend(json.loads(line)["step"] for line in text.raw[: size.value].splitlines())
 
         def record(events: list[dict[str, Any]]) -> None:
             with lock:
@@ -153,6 +165,7 @@ class ThreadTests(unittest.TestCase):
                     library.ok(library.engine_get_stats(engine, ctypes.byref(stats)))
                     if stats.finished_requests > stats.submitted_requests:
                         problems.append("more requests have finished than were submitted")
+                    observe()
                     record(library.poll_events(engine))
             except AssertionError as error:
                 problems.append(str(error))
@@ -173,6 +186,8 @@ class ThreadTests(unittest.TestCase):
         self.assertEqual((stats.running_requests, stats.queued_requests), (0, 0))
         self.assertEqual((stats.submitted_requests, stats.finished_requests), (8 * each, 8 * each))
         self.assertEqual(stats.kv_blocks_used, 0)
+        observe()
+        self.assertEqual(sorted(steps), list(range(1, stats.steps + 1)), "a step was read twice, or never")
         library.engine_destroy(engine)
 
     def test_a_blocked_poll_is_woken_by_a_submit(self) -> None:
