@@ -96,7 +96,7 @@ package struct TurboSpecPolicy: SpeculationPolicy {
         guard sum > 0 else { return lengths }
         for index in able {
             let share = Double(length * able.count) * rates[index] / sum
-            lengths[index] = min(most[index], Int(share.rounded()))
+            lengths[index] = min(most[index], Int(share + 0.5))
         }
         var excess = lengths.reduce(0, +) - rowLimit
         while excess > 0, let longest = lengths.indices.max(by: { (lengths[$0], $0) < (lengths[$1], $1) }),
