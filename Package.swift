@@ -56,11 +56,13 @@ let package = Package(
         .target(name: "Model", dependencies: ["Kernels", "Formats"], swiftSettings: swift6),
         .target(name: "Speculation", dependencies: ["Kernels", "Formats"], swiftSettings: safe),
         .target(name: "Scheduling", swiftSettings: safe),
+        .target(name: "Simulation", dependencies: ["Scheduling"], swiftSettings: safe),
         .target(
             name: "Engine", dependencies: ["CSystem", "Kernels", "Formats", "Model", "Speculation", "Scheduling"],
             swiftSettings: safe),
         .target(
-            name: "ForetokenABI", dependencies: ["CForetoken", "Kernels", "Formats", "Model", "Speculation", "Engine"],
+            name: "ForetokenABI",
+            dependencies: ["CForetoken", "Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine"],
             exclude: ["exports.map"], swiftSettings: swift6,
             linkerSettings: [
                 .unsafeFlags(
@@ -75,25 +77,26 @@ let package = Package(
         .executableTarget(
             name: "ftk",
             dependencies: [
-                "Kernels", "Formats", "Model", "Speculation", "Engine",
+                "Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: safe,
             linkerSettings: [
                 .unsafeFlags(selfContained + ["-l_FoundationCollections", "-l_FoundationCShims"])
             ]),
         .executableTarget(
-            name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine"],
+            name: "ftk-fuzz", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine"],
             path: "Tests/Fuzz",
             swiftSettings: swift6),
         .target(
-            name: "TestSupport", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Engine"],
+            name: "TestSupport", dependencies: ["Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine"],
             path: "Tests/TestSupport", swiftSettings: swift6),
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Formats", "TestSupport"], swiftSettings: swift6),
         .testTarget(
             name: "ModelTests",
             dependencies: [
-                "Kernels", "Formats", "Model", "Speculation", "Engine", "TestSupport", "AllocationCounter",
+                "Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine", "TestSupport",
+                "AllocationCounter",
             ],
             exclude: ["Fixtures"], swiftSettings: swift6),
         .testTarget(
@@ -103,6 +106,7 @@ let package = Package(
             name: "SpeculationTests", dependencies: ["Kernels", "Formats", "Speculation", "TestSupport"],
             exclude: ["Golden"], swiftSettings: swift6),
         .testTarget(name: "SchedulingTests", dependencies: ["Scheduling", "TestSupport"], swiftSettings: swift6),
+        .testTarget(name: "SimulationTests", dependencies: ["Scheduling", "Simulation"], swiftSettings: swift6),
         .testTarget(
             name: "EngineTests",
             dependencies: ["Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine", "TestSupport"],

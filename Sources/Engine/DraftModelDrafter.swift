@@ -1,5 +1,7 @@
 import Formats
+import Kernels
 import Model
+package import Scheduling
 package import Speculation
 
 /// Drafts with a smaller model that shares the target's tokens. Its keys and values use the same block numbers as the
@@ -14,7 +16,13 @@ package final class DraftModelDrafter: Drafter {
     private let sampler = Sampler()
     private var caches: [UInt64: Cache] = [:]
     private var batch = RowBatch()
+    /// How strongly drafts follow the draft model against the noise that they share with the target.
+    private var coupling = CouplingLearner()
+    /// Whether drafts come with the model's own probability of each token.
+    package var reportsProbability = false
     package private(set) var passes = 0
+    /// The passes of the latest call.
+    package private(set) var latestPasses: [StepOutcome.DraftPass] = []
 
     package init(executor: any StepExecutor, maxRows: Int, contextTokens: Int, targetVocabulary: Int) {
         self.executor = executor
@@ -24,6 +32,21 @@ package final class DraftModelDrafter: Drafter {
     }
 
     package func forget(_ id: UInt64) { caches[id] = nil }
+
+    /// How many of a request's tokens would go through the model first; at least 1.
+    package func backlog(_ id: UInt64, _ tokens: [Int32]) -> Int {
+        tokens.count - (caches[id]?.valid(for: tokens) ?? 0)
+    }
+
+    package func clearPasses() { latestPasses = [] }
+
+    /// The target chose `tokens` where `choices` were drafted, as far as all drafts before had been right.
+    package func observe(_ choices: [DraftChoice], target tokens: ArraySlice<Int32>, temperature: Float) {
+        for (choice, token) in zip(choices, tokens) {
+            coupling.observe(choice, target: token, temperature: temperature)
+            if choice.token != token { break }
+        }
+    }
 
     /// What the draft's cache holds for a request: the first `count` of its tokens when it was last drafted for, which
     /// were `committed` committed tokens and then the draft.
@@ -47,6 +70,7 @@ package final class DraftModelDrafter: Drafter {
         var history: TokenHistory
         var constraint: GrammarConstraint?
         var draft: [Int32] = []
+        var choices: [DraftChoice] = []
         /// Tokens in the draft's cache, those of this draft included.
         var cached: Int
         var isDone: Bool { draft.count >= limit }
@@ -58,16 +82,17 @@ package final class DraftModelDrafter: Drafter {
     }
 
     package func propose(_ requests: [DraftRequest]) throws -> [[Int32]] {
-        var progress = requests.map { request in
-            // The last drafted token is not run through the draft model, so the context may end with it.
-            let room = max(0, min(request.limit, contextTokens - request.tokens.count + 1))
-            let cached = caches[request.id]?.valid(for: request.tokens) ?? 0
-            // The target may have more tokens, all of them padding: the draft has no embedding for those.
-            let known = request.tokens[cached...].allSatisfy { Int($0) < executor.vocabularySize }
-            return Progress(
-                request: request, limit: known ? room : 0, history: request.history,
-                constraint: request.constraint, cached: cached)
-        }
+        try draft(requests) { choices in choices.map { _ in true } }.map { $0.map(\.token) }
+    }
+
+    /// Drafts for each request up to its limit. After every pass `goesOn` says, from what was drafted so far, which
+    /// requests take part in the next; one that once does not is done.
+    package func draft(
+        _ requests: [DraftRequest], goesOn: (_ drafts: [[DraftChoice]]) -> [Bool]
+    ) throws -> [[DraftChoice]] {
+        latestPasses = []
+        var progress = requests.map(begin)
+        defer { keep(progress) }
         var isFirst = true
         while progress.contains(where: { !$0.isDone }) {
             try pass(&progress)
@@ -76,24 +101,47 @@ package final class DraftModelDrafter: Drafter {
                 for index in progress.indices where progress[index].draft.isEmpty { progress[index].limit = 0 }
             }
             isFirst = false
+            guard progress.contains(where: { !$0.isDone }) else { break }
+            for (index, wanted) in goesOn(progress.map(\.choices)).enumerated() where !wanted {
+                progress[index].limit = progress[index].draft.count
+            }
         }
+        return progress.map(\.choices)
+    }
+
+    private func begin(_ request: DraftRequest) -> Progress {
+        // The last drafted token is not run through the draft model, so the context may end with it.
+        let room = max(0, min(request.limit, contextTokens - request.tokens.count + 1))
+        let cached = caches[request.id]?.valid(for: request.tokens) ?? 0
+        // The target may have more tokens, all of them padding: the draft has no embedding for those.
+        let known = request.tokens[cached...].allSatisfy { Int($0) < executor.vocabularySize }
+        return Progress(
+            request: request, limit: known ? room : 0, history: request.history, constraint: request.constraint,
+            cached: cached)
+    }
+
+    private func keep(_ progress: [Progress]) {
         for entry in progress {
             caches[entry.request.id] = Cache(
                 committed: entry.request.tokens.count, draft: entry.draft, count: entry.cached)
         }
-        return progress.map(\.draft)
     }
 
     /// One forward pass: the next chunk of missing tokens of every request, and a token where none is missing any more.
     private func pass(_ progress: inout [Progress]) throws {
+        let start = monotonicMicroseconds()
         batch.removeAll()
         var sampled: [(entry: Int, row: Int)] = []
+        var record = StepOutcome.DraftPass(requests: 0, rows: 0, context: 0, time: 0)
         for index in progress.indices where !progress[index].isDone && batch.count < maxRows {
             let from = progress[index].cached
             let rows = min(progress[index].missing, maxRows - batch.count)
             let chunk = (from..<from + rows).map { progress[index].token($0) }
             let first = batch.append(tokens: chunk, position: from, blocks: progress[index].request.blocks)
             progress[index].cached += rows
+            record.requests += 1
+            record.rows += rows
+            record.context += from + rows
             if progress[index].missing == 0 { sampled.append((index, first + rows - 1)) }
         }
         try executor.forward(batch)
@@ -101,6 +149,8 @@ package final class DraftModelDrafter: Drafter {
         try executor.withLogits(rows: sampled.map(\.row)) { at, logits in
             draw(&progress[sampled[at].entry], logits.extracting(first: min(logits.count, targetVocabulary)))
         }
+        record.time = Double(monotonicMicroseconds() - start)
+        latestPasses.append(record)
     }
 
     /// Adds the draft's own choice, under the noise that will decide the target's.
@@ -108,12 +158,15 @@ package final class DraftModelDrafter: Drafter {
         let request = entry.request
         do {
             let constraint = entry.constraint.map { [$0] } ?? []
-            let token = try sampler.choose(
+            let choice = try sampler.draft(
                 logits: logits, parameters: request.parameters, processors: request.processors + constraint,
-                history: entry.history, noise: request.noise, position: request.tokens.count + entry.draft.count)
-            try entry.constraint?.advance(token)
-            entry.draft.append(token)
-            if request.parameters.hasPenalties { entry.history.append(token) }
+                history: entry.history, noise: request.noise, position: request.tokens.count + entry.draft.count,
+                strength: coupling.strength(temperature: request.parameters.temperature),
+                reportsProbability: reportsProbability)
+            try entry.constraint?.advance(choice.token)
+            entry.draft.append(choice.token)
+            entry.choices.append(choice)
+            if request.parameters.hasPenalties { entry.history.append(choice.token) }
         } catch {
             // Logits that cannot be used end the draft, not the request: the target does not depend on them.
             entry.limit = entry.draft.count

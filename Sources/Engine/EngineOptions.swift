@@ -1,23 +1,22 @@
 import Formats
 package import Kernels
 package import Model
+package import Scheduling
 import Speculation
 
 /// How an engine is set up; checked by `validate`.
 package struct EngineOptions: Sendable {
-    package enum Policy: Int32, Sendable, CaseIterable {
-        case off = 0
-        case `static` = 1
-    }
     package enum DrafterKind: Int32, Sendable, CaseIterable {
         case auto = 0
         case lookup = 1
         case model = 2
+        case suffix = 3
     }
 
-    package var policy = Policy.off
+    package var policy = PolicyKind.goodput
     package var drafter = DrafterKind.auto
-    package var draftTokens = 4
+    /// The length of drafts for `static`, the most for other policies; 0: what the policy is known with.
+    package var draftTokens = 0
     package var draftModel: LanguageModel?
     /// nil: after the model.
     package var kvFormat: KVFormat?
@@ -32,11 +31,14 @@ package struct EngineOptions: Sendable {
     package var maxRunningRequests = 16
     package var maxQueuedRequests = 1024
     package var maxStepTokens = 256
+    /// Memory for the texts of requests that have ended, from which others are drafted for; 0: none is kept.
+    package var draftPoolBytes = 64 << 20
     package var log = EngineLog()
 
     package init() {}
 
     package static let defaultKVTokens = 16384
+    package static let staticDraftTokens = 4
     /// Rows whose logits are computed at once.
     package static let logitRows = 64
 
@@ -45,8 +47,9 @@ package struct EngineOptions: Sendable {
             if !holds { throw Failure.invalid(message()) }
         }
         let most = RequestOptions.mostDraftTokens
-        try check((1...most).contains(draftTokens), "draft_tokens is \(draftTokens); it must be from 1 to \(most)")
+        try check((0...most).contains(draftTokens), "draft_tokens is \(draftTokens); it must be from 0 to \(most)")
         try check(kvBudgetBytes >= 0, "kv_budget_bytes is too large")
+        try check(draftPoolBytes >= 0, "draft_pool_bytes is too large")
         try check((0...512).contains(threads), "threads is \(threads); it must be from 0 (automatic) to 512")
         try check(
             (1...1024).contains(maxRunningRequests),

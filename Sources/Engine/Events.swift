@@ -10,6 +10,8 @@ package struct EngineEvent: Sendable {
 
     package let kind: Kind
     package let requestID: UInt64
+    /// Which of the request's samples it is about, from 0.
+    package let sampleIndex: Int
     package let userData: UInt
     package var tokens: [Int32] = []
     /// UTF-8.
@@ -17,9 +19,10 @@ package struct EngineEvent: Sendable {
     package var logprobs: TokenLogprobs?
     package var finish: Finish?
 
-    package init(kind: Kind, requestID: UInt64, userData: UInt) {
+    package init(kind: Kind, requestID: UInt64, sampleIndex: Int, userData: UInt) {
         self.kind = kind
         self.requestID = requestID
+        self.sampleIndex = sampleIndex
         self.userData = userData
     }
 }
@@ -59,7 +62,7 @@ package struct TokenLogprobs: Sendable {
     }
 }
 
-/// Figures of one request. Times in microseconds; nil where there is no such moment.
+/// Figures of one sample of a request. Times in microseconds; nil where there is no such moment.
 package struct RequestStatistics: Sendable {
     package var promptTokens = 0
     package var completionTokens = 0
@@ -67,7 +70,7 @@ package struct RequestStatistics: Sendable {
     package var steps = 0
     package var draftTokens = 0
     package var acceptedTokens = 0
-    /// Tokens of the prompt that the prefix cache had when the request first ran.
+    /// Tokens of the prompt that the prefix cache or another sample of the request had when it first ran.
     package var cachedTokens = 0
     /// How often it had to give its blocks to others.
     package var preemptions = 0
@@ -92,7 +95,7 @@ package struct RequestStatistics: Sendable {
     package init() {}
 }
 
-/// Figures of an engine since it was made; the first block is the present state.
+/// Figures of an engine since it was made; the first block is the present state. Each sample counts as a request.
 package struct EngineStatistics: Sendable {
     package var runningRequests = 0
     package var queuedRequests = 0
@@ -111,7 +114,12 @@ package struct EngineStatistics: Sendable {
     package var draftTokens = 0
     package var acceptedTokens = 0
     package var acceptedPerPosition = [Int](repeating: 0, count: RequestOptions.mostDraftTokens)
+    /// Microseconds of all steps. Drafts take the first part, the target's passes and their tokens the second.
     package var stepTime: Int64 = 0
+    package var draftTime: Int64 = 0
+    package var verifyTime: Int64 = 0
+    /// Microseconds in which policies decided and learned; what they decided is part of `draftTime`.
+    package var controlTime = 0.0
     package var preemptions = 0
     /// Of the prefix cache.
     package var prefixQueriedTokens = 0

@@ -24,7 +24,8 @@ package final class InferenceEngine: @unchecked Sendable {
     private let state = Lock()
     private var inbox: [Submission] = []
     private var cancelled: Set<UInt64> = []
-    private var live: Set<UInt64> = []
+    /// How many samples each request still has.
+    private var live: [UInt64: Int] = [:]
     private var queued = 0
     private var nextID: UInt64 = 1
     private var events: [EngineEvent] = []
@@ -34,7 +35,7 @@ package final class InferenceEngine: @unchecked Sendable {
 
     package convenience init(target: LanguageModel, options: EngineOptions) throws {
         // A draft model that is not drafted with takes no memory.
-        let draft = options.drafter == .lookup ? nil : options.draftModel
+        let draft = options.usesDraftModel ? options.draftModel : nil
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
             options: options)
@@ -50,41 +51,56 @@ package final class InferenceEngine: @unchecked Sendable {
                     model: model, cache: cache, pool: pool, maxRows: options.maxStepTokens,
                     maxLogitRows: EngineOptions.logitRows, precision: options.activations))
         }
-        var drafter: any Drafter = PromptLookup()
+        func guess(_ model: LanguageModel) throws -> PassCosts {
+            PassCosts.guess(
+                weightsBytes: model.weightsBytes, parameters: model.parameters,
+                kvBytesPerToken: try KVCache.bytesPerToken(model.configuration, sizing.kvFormat),
+                maxRows: options.maxStepTokens)
+        }
+        var drafter: DraftModelDrafter?
         if let draft {
             drafter = DraftModelDrafter(
                 executor: try executor(draft), maxRows: options.maxStepTokens,
                 contextTokens: draft.configuration.contextLength,
                 targetVocabulary: target.configuration.vocabularySize)
+            drafter?.reportsProbability = options.policy == .adaspec
         }
+        let costs = StepCosts(target: try guess(target), draft: try draft.map(guess))
+        let speculator = Speculator(
+            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
+            retrieval: options.makeRetrieval(), model: drafter, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: pool.threads, executor: try executor(target),
-            drafter: drafter)
+            speculator: speculator)
     }
 
     /// An engine whose passes run elsewhere; `target` gives tokenizer and sizes only, and a draft model is not used.
     package convenience init(
-        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any Drafter
+        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter
     ) throws {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
+        let costs = StepCosts(
+            target: .guess(weightsBytes: 1 << 20, parameters: 1 << 20, kvBytesPerToken: 1 << 10, maxRows: 256))
+        let speculator = Speculator(
+            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
+            retrieval: [(.lookup, drafter)], model: nil, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
-            drafter: drafter)
+            speculator: speculator)
     }
 
     private init(
         target: LanguageModel, options: EngineOptions, sizing: EngineSizing, threads: Int, executor: any StepExecutor,
-        drafter: any Drafter
+        speculator: Speculator
     ) throws {
         self.target = target
         self.options = options
         self.sizing = sizing
         grammars = GrammarLibrary(tokenizer: target.tokenizer)
         runner = StepRunner(
-            executor: executor, drafter: drafter,
-            policy: PlannedLength(length: options.policy == .off ? 0 : options.draftTokens),
-            tokenizer: target.tokenizer, options: options, kvBlocks: sizing.kvBlocks)
+            executor: executor, speculator: speculator, tokenizer: target.tokenizer, options: options,
+            kvBlocks: sizing.kvBlocks)
         eventDescriptor = system_eventfd()
         guard eventDescriptor >= 0 else {
             throw Failure(.io, "cannot make an event descriptor: \(systemErrorText(errno))")
@@ -100,7 +116,7 @@ package final class InferenceEngine: @unchecked Sendable {
 
     // MARK: Requests
 
-    /// Queues a request; its id is never used again.
+    /// Queues a request with all of its samples. Its id and the numbers after it, one for each sample, are never used again.
     package func submit(_ request: RequestOptions) throws -> UInt64 {
         let time = monotonicMicroseconds()
         let vocabulary = target.configuration.vocabularySize
@@ -110,22 +126,36 @@ package final class InferenceEngine: @unchecked Sendable {
         let seed = request.seed ?? randomSeed()
         let constraint = try grammars.constraint(for: request)
         return try state.withLock {
-            guard queued < options.maxQueuedRequests else {
-                throw Failure(
-                    .queueFull, "\(queued) requests wait already, which is max_queued_requests; try again later")
+            let id = try reserveNumbers(request.samples)
+            for sample in 0..<request.samples {
+                inbox.append(
+                    Submission(
+                        requestID: id, sample: sample, options: request, promptTokens: prompt, seed: seed, time: time,
+                        limit: limit, constraint: constraint))
             }
-            let id = nextID
-            nextID += 1
-            inbox.append(
-                Submission(
-                    id: id, options: request, promptTokens: prompt, seed: seed, time: time, limit: limit,
-                    constraint: constraint))
-            live.insert(id)
-            queued += 1
-            statistics.submittedRequests += 1
             state.wake()
             return id
         }
+    }
+
+    /// The id of a request of so many samples, if they may all wait. To be called with the lock held.
+    private func reserveNumbers(_ samples: Int) throws -> UInt64 {
+        let most = options.maxQueuedRequests
+        guard samples <= most else {
+            throw Failure.invalid("n is \(samples), but max_queued_requests is \(most), and each sample takes a place")
+        }
+        guard queued + samples <= most else {
+            throw Failure(
+                .queueFull,
+                "\(queued) requests wait already, and \(samples) more would exceed max_queued_requests, which is "
+                    + "\(most); try again later")
+        }
+        let id = nextID
+        nextID += UInt64(samples)
+        live[id] = samples
+        queued += samples
+        statistics.submittedRequests += samples
+        return id
     }
 
     /// The length at which the sequence ends; fails where it could never run.
@@ -148,10 +178,10 @@ package final class InferenceEngine: @unchecked Sendable {
         return wanted ?? min(context, room)
     }
 
-    /// Ends a request within one step.
+    /// Ends all samples of a request within one step.
     package func cancel(_ id: UInt64) throws {
         try state.withLock {
-            guard live.contains(id) else {
+            guard live[id] != nil else {
                 throw Failure(.notFound, "request \(id) is not known, or has finished already")
             }
             cancelled.insert(id)
@@ -194,7 +224,10 @@ package final class InferenceEngine: @unchecked Sendable {
         state.withLock {
             if events.isEmpty, !happened.isEmpty { signal() }
             events += happened
-            for event in happened where event.kind == .finish { live.remove(event.requestID) }
+            for event in happened where event.kind == .finish {
+                let left = live[event.requestID, default: 1] - 1
+                live[event.requestID] = left > 0 ? left : nil
+            }
             var fresh = runner.statistics
             fresh.submittedRequests = statistics.submittedRequests
             fresh.threads = statistics.threads

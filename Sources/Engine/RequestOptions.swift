@@ -38,6 +38,10 @@ package struct RequestOptions: Sendable {
     /// What the output must be: a grammar in GBNF or a JSON schema; at most one of them.
     package var grammar: String?
     package var jsonSchema: String?
+    /// How many outputs of the same prompt, each with noise of its own.
+    package var samples = 1
+    /// Prefixes are shared with requests of the same salt only.
+    package var cacheSalt: UInt64 = 0
     /// Higher is sooner.
     package var priority: Int32 = 0
     /// Durations in microseconds from submit, or between tokens; nil: none.
@@ -51,12 +55,15 @@ package struct RequestOptions: Sendable {
 
     package static let mostDraftTokens = 16
     package static let mostLogprobs = 1024
+    package static let mostSamples = 64
 
     /// Fails with the name of the first field that makes no sense.
     package func validate(vocabularySize: Int) throws {
         try check(maxTokens.map { $0 >= 0 } ?? true, "max_tokens must be at least 0, or FTK_UNSET")
         try check(
             maxTokens != 0 || promptLogprobs != nil, "max_tokens is 0, which makes sense only with prompt_logprobs")
+        try check(
+            (1...Self.mostSamples).contains(samples), "n is \(samples); it must be from 1 to \(Self.mostSamples)")
         try validateSampling(vocabularySize: vocabularySize)
         try check(grammar == nil || jsonSchema == nil, "grammar and json_schema are both given")
         try check(

@@ -1,6 +1,7 @@
 import Formats
 import Kernels
 package import Model
+import Scheduling
 import Speculation
 
 /// One comparison of the self-test.
@@ -87,6 +88,7 @@ package struct SelfTest {
 
     private func engine(_ change: (inout EngineOptions) -> Void) throws -> InferenceEngine {
         var own = EngineOptions()
+        own.policy = .off
         own.kvFormat = options.kvFormat
         own.activations = options.activations
         own.threads = options.threads

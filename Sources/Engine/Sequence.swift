@@ -3,9 +3,12 @@ import Model
 import Scheduling
 import Speculation
 
-/// A request as it runs. Committed tokens are the truth; everything else follows from them.
+/// One sample of a request as it runs. Committed tokens are the truth; everything else follows from them.
 struct ActiveSequence {
+    /// The sample's own number in the engine; the host knows it by the two that follow.
     let id: UInt64
+    let requestID: UInt64
+    let sample: Int
     let options: RequestOptions
     let ownProcessors: [any LogitProcessor]
     /// What the grammar allows next, if there is one.
@@ -18,7 +21,7 @@ struct ActiveSequence {
     let limit: Int
     /// Tokens whose keys and values are in the target's cache.
     var computed = 0
-    var table = BlockTable()
+    var table: BlockTable
     /// The finish event was made; the sequence goes with the step.
     var isEnded = false
     private(set) var history: TokenHistory
@@ -32,19 +35,24 @@ struct ActiveSequence {
     private var published = 0
 
     init(submission: Submission, tokenizer: Tokenizer, limit: Int) {
-        id = submission.id
+        id = submission.requestID + UInt64(submission.sample)
+        requestID = submission.requestID
+        sample = submission.sample
         options = submission.options
         ownProcessors = submission.options.sampling.processors
         constraint = submission.constraint
-        noise = GumbelNoise(seed: submission.seed)
+        noise = GumbelNoise(seed: submission.seed, sample: UInt32(submission.sample))
         tokens = submission.promptTokens
         promptCount = submission.promptTokens.count
         self.limit = limit
+        table = BlockTable(isolation: submission.options.cacheSalt)
         history = TokenHistory(prompt: submission.options.sampling.hasPenalties ? submission.promptTokens : [])
         let startsText = submission.promptTokens.allSatisfy { tokenizer.isControl($0) }
         text = TextStream(
             decoder: StreamDecoder(tokenizer, continuesText: !startsText), stops: submission.options.stopTexts)
-        promptLogprobs = submission.options.promptLogprobs.map { TokenLogprobs(topCount: $0) }
+        // The prompt is the same for all samples, so the first reports it.
+        let wanted = sample == 0 ? submission.options.promptLogprobs : nil
+        promptLogprobs = wanted.map { TokenLogprobs(topCount: $0) }
         submitted = submission.time
         statistics.promptTokens = promptCount
         statistics.seed = submission.seed
@@ -52,6 +60,9 @@ struct ActiveSequence {
 
     /// The grammar comes last: no bias brings back what it rules out.
     var processors: [any LogitProcessor] { constraint.map { ownProcessors + [$0] } ?? ownProcessors }
+
+    /// Whether it can begin with the prompt of another sample: it has said nothing, and need not see all rows itself.
+    var takesPromptOfOthers: Bool { options.samples > 1 && outputCount == 0 && promptLogprobs == nil }
 
     var hasRun: Bool { statistics.queueTime != nil }
 
@@ -75,6 +86,26 @@ struct ActiveSequence {
             meet(options.targetTimeToFirstToken.map { submitted + $0 })
         }
         return Urgency(due: due, priority: options.priority, id: id)
+    }
+
+    /// What its targets ask of the next step; `meanLength`: of outputs so far, in tokens.
+    func demand(meanLength: Double) -> LatencyDemand {
+        var demand = LatencyDemand()
+        demand.firstToken = firstToken.map(Double.init)
+        demand.emitted = outputCount
+        demand.remaining = min(Double(limit - tokens.count), max(1, meanLength - Double(outputCount)))
+        demand.timePerToken = options.targetTimePerOutputToken.map(Double.init)
+        demand.deadline = options.deadline.map { Double(submitted + $0) }
+        return demand
+    }
+
+    var hasLatencyTarget: Bool {
+        options.targetTimePerOutputToken != nil || options.deadline != nil || options.targetTimeToFirstToken != nil
+    }
+
+    /// When its first token is due; nil once there is one, or without such a target.
+    var firstTokenDue: Int64? {
+        firstToken == nil ? options.targetTimeToFirstToken.map { submitted + $0 } : nil
     }
 
     /// Whether the deadline has passed.
@@ -133,9 +164,11 @@ struct ActiveSequence {
     }
 }
 
-/// A request that was accepted and waits to run.
+/// A sample of a request that was accepted and waits to run.
 struct Submission: Sendable {
-    let id: UInt64
+    /// The numbers from here on, as many as the request has samples, are the samples' own.
+    let requestID: UInt64
+    let sample: Int
     let options: RequestOptions
     let promptTokens: [Int32]
     let seed: UInt64

@@ -9,6 +9,10 @@ package protocol StepExecutor: AnyObject {
     func forward(_ batch: RowBatch) throws
     /// Copies keys and values of whole blocks, in this order, before the next pass.
     func copy(_ blocks: [(from: Int32, to: Int32)])
+    /// Moves the rows of a tree that were accepted to the places of their positions: keys and values at `places` of a
+    /// block table, in ascending order and none before `first`, go to `first`, `first` + 1, …. To be called before
+    /// anything else is done with the places from `first` on.
+    func moveRows(from places: [Int], to first: Int, blocks: [Int32])
     /// Calls `body` with the logits [vocabularySize] of each of `rows` of the latest pass, in order.
     func withLogits(rows: [Int], _ body: (_ index: Int, _ logits: Span<Float>) throws -> Void) throws
 }
@@ -27,6 +31,10 @@ package final class ModelExecutor: StepExecutor {
 
     package func copy(_ blocks: [(from: Int32, to: Int32)]) {
         for pair in blocks { transformer.cache.copy(from: pair.from, to: pair.to) }
+    }
+
+    package func moveRows(from places: [Int], to first: Int, blocks: [Int32]) {
+        transformer.cache.moveRows(from: places, to: first, blocks: blocks)
     }
 
     package func withLogits(rows: [Int], _ body: (_ index: Int, _ logits: Span<Float>) throws -> Void) throws {

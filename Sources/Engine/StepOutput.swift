@@ -14,7 +14,7 @@ struct StepOutput {
     var isEmpty: Bool { tokens.isEmpty && text.isEmpty }
 
     func event(_ sequence: ActiveSequence) -> EngineEvent {
-        var event = EngineEvent(kind: .tokens, requestID: sequence.id, userData: sequence.options.userData)
+        var event = sequence.event(.tokens)
         event.tokens = tokens
         event.text = text
         event.logprobs = logprobs
@@ -42,15 +42,21 @@ struct StepOutput {
 
 extension ActiveSequence {
     var snapshot: RequestSnapshot {
-        RequestSnapshot(
-            id: id, committed: tokens.count, computed: computed, draftRoom: draftRoom,
-            requestedDraft: options.draftTokens)
+        RequestSnapshot(id: id, committed: tokens.count, computed: computed)
     }
 
-    func draftRequest(limit: Int) -> DraftRequest {
-        DraftRequest(
-            id: id, tokens: tokens, limit: limit, blocks: table.blocks, parameters: options.sampling,
-            processors: ownProcessors, history: history, noise: noise, constraint: constraint)
+    /// Whether its distribution is bent by more than temperature and filters.
+    var isPeculiar: Bool { options.sampling.hasPenalties || constraint != nil }
+
+    func ask(neededTokens: Double) -> SpeculationAsk {
+        let request = DraftRequest(
+            id: id, tokens: tokens, limit: min(draftRoom, RequestOptions.mostDraftTokens), blocks: table.blocks,
+            parameters: options.sampling, processors: ownProcessors, history: history, noise: noise,
+            constraint: constraint, isolation: options.cacheSalt)
+        return SpeculationAsk(
+            request: request, fixedLength: options.draftTokens, isPeculiar: isPeculiar,
+            neededTokens: neededTokens, remaining: limit - tokens.count,
+            targetTPOT: options.targetTimePerOutputToken.map(Double.init))
     }
 
     func ends(with token: Int32, endOfGeneration: [Int32]) -> Bool {
@@ -66,8 +72,12 @@ extension ActiveSequence {
         promptLogprobs?.append(next, top: raw.top(count, logits))
     }
 
+    func event(_ kind: EngineEvent.Kind) -> EngineEvent {
+        EngineEvent(kind: kind, requestID: requestID, sampleIndex: sample, userData: options.userData)
+    }
+
     func promptEvent(_ logprobs: TokenLogprobs) -> EngineEvent {
-        var event = EngineEvent(kind: .promptLogprobs, requestID: id, userData: options.userData)
+        var event = event(.promptLogprobs)
         event.tokens = Array(tokens[..<promptCount])
         event.logprobs = logprobs
         return event

@@ -7,8 +7,7 @@ import Speculation
 /// The loop's body: plan, draft, execute, verify, commit. Owned by one thread at a time.
 final class StepRunner {
     let executor: any StepExecutor
-    let drafter: (any Drafter)?
-    private let policy: any DraftPolicy
+    let speculator: Speculator
     private let tokenizer: Tokenizer
     let options: EngineOptions
     private let sampler = Sampler()
@@ -20,12 +19,10 @@ final class StepRunner {
     var statistics = EngineStatistics()
 
     init(
-        executor: any StepExecutor, drafter: (any Drafter)?, policy: any DraftPolicy, tokenizer: Tokenizer,
-        options: EngineOptions, kvBlocks: Int
+        executor: any StepExecutor, speculator: Speculator, tokenizer: Tokenizer, options: EngineOptions, kvBlocks: Int
     ) {
         self.executor = executor
-        self.drafter = drafter
-        self.policy = policy
+        self.speculator = speculator
         self.tokenizer = tokenizer
         self.options = options
         pool = BlockPool(total: kvBlocks, blockTokens: kvBlockTokens, hashSeed: .random(in: 0 ... .max))
@@ -52,7 +49,7 @@ final class StepRunner {
         let now = monotonicMicroseconds()
         var events: [EngineEvent] = []
         func endsNow(_ sequence: ActiveSequence) -> FinishReason? {
-            ids.contains(sequence.id) ? .cancelled : sequence.isLate(at: now) ? .deadline : nil
+            ids.contains(sequence.requestID) ? .cancelled : sequence.isLate(at: now) ? .deadline : nil
         }
         for index in waiting.indices {
             if let reason = endsNow(waiting[index]) { events += end(&waiting[index], reason, nil, now) }
@@ -73,14 +70,21 @@ final class StepRunner {
         admit(now: start)
         guard !running.isEmpty else { return [] }
         running.sort { $0.urgency < $1.urgency }
-        let plan = reserve(
-            planStep(requests: running.map(\.snapshot), policy: policy, maxRows: options.maxStepTokens))
-        let work = layOut(plan, drafts: draft(plan))
-        let events: [EngineEvent]
+        let targets = latencyPlan(now: start)
+        let planned = reserve(
+            planStep(
+                requests: running.map(\.snapshot), maxRows: options.maxStepTokens, prefillRows: targets.prefillRows))
+        let drafts = draft(planned, targets)
+        let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.tokens.count })
+        let drafted = monotonicMicroseconds()
+        var work = layOut(plan, drafts)
+        var events: [EngineEvent]
         do {
             try executor.forward(batch)
             statistics.targetPasses += 1
-            events = try verifyAndCommit(work)
+            events = try verifyAndCommit(&work)
+            statistics.verifyTime += monotonicMicroseconds() - drafted
+            learn(work, drafts, since: drafted)
         } catch {
             events = failAll(error)
         }
@@ -100,7 +104,9 @@ final class StepRunner {
         statistics.prefixQueriedTokens = blocks.queriedTokens
         statistics.prefixCachedTokens = blocks.savedTokens
         statistics.prefixEvictions = blocks.evictions
-        statistics.draftPasses = drafter?.passes ?? 0
+        statistics.draftPasses = speculator.passes
+        statistics.draftTime = speculator.totalDraftTime
+        statistics.controlTime = speculator.controlTime
     }
 
     // MARK: Drafting
@@ -108,22 +114,75 @@ final class StepRunner {
     func index(of id: UInt64) -> Int? { running.firstIndex { $0.id == id } }
 
     /// The drafts of the step, by request.
-    private func draft(_ plan: StepPlan) -> [UInt64: [Int32]] {
-        guard let drafter else { return [:] }
-        let requests = plan.entries.filter { $0.draftLimit > 0 }.compactMap { entry in
-            index(of: entry.id).map { running[$0].draftRequest(limit: entry.draftLimit) }
+    private func draft(_ plan: StepPlan, _ targets: LatencyPlan) -> [UInt64: SpeculativeDraft] {
+        let asks = plan.entries.filter { !$0.isPrefill }.compactMap { entry in
+            index(of: entry.id).map { running[$0].ask(neededTokens: targets.neededTokens[entry.id] ?? 0) }
         }
-        guard !requests.isEmpty else { return [:] }
-        do {
-            let drafts = zip(requests, try drafter.propose(requests)).map { request, draft in
-                let constraint = index(of: request.id).flatMap { running[$0].constraint }
-                return (request.id, constraint?.limiting(draft, to: request.limit) ?? draft)
-            }
-            return Dictionary(drafts) { first, _ in first }
-        } catch {
-            options.log.write(.warning, "drafting failed, this step goes on without: \(error)")
-            return [:]
+        guard speculator.wants(asks), !targets.forbidsDrafts else { return [:] }
+        let drafts = speculator.draft(asks, view(plan)) { id, tokens in reserveDraft(id, tokens) }
+        return Dictionary(zip(asks, drafts).map { ($0.request.id, $1) }) { first, _ in first }
+    }
+
+    /// What the step carries besides the requests that decode.
+    private func view(_ plan: StepPlan) -> StepView {
+        var view = StepView()
+        view.rowBudget = plan.draftRows
+        view.freeTokens = pool.available * pool.blockTokens
+        for entry in plan.entries where entry.isPrefill {
+            let computed = index(of: entry.id).map { running[$0].computed } ?? 0
+            view.prefillRows += entry.rows
+            view.prefillContext += computed + entry.rows
+            view.prefillAttended += entry.rows * computed + entry.rows * (entry.rows + 1) / 2
         }
+        return view
+    }
+
+    /// A step that only decodes, as a view; empty where prompts take part.
+    private func view(_ work: [Work]) -> StepView {
+        var view = StepView()
+        guard speculator.learnsCosts || running.contains(where: \.hasLatencyTarget),
+            !work.contains(where: \.entry.isPrefill)
+        else { return view }
+        view.requests = work.map {
+            DecodingView(id: $0.entry.id, context: running[$0.index].computed, room: 0)
+        }
+        return view
+    }
+
+    /// Tells the speculator what came of the drafts.
+    private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], since start: Int64) {
+        guard !drafts.isEmpty else {
+            speculator.observePlain(view(work), time: monotonicMicroseconds() - start)
+            return
+        }
+        let outcomes = work.filter { !$0.entry.isPrefill }.compactMap { item in
+            drafts[item.entry.id].map { outcome(of: $0, item) }
+        }
+        speculator.commit(outcomes, targetTime: monotonicMicroseconds() - start)
+    }
+
+    private func outcome(of draft: SpeculativeDraft, _ work: Work) -> DraftOutcome {
+        let (verification, sequence) = (work.verification, running[work.index])
+        var outcome = DraftOutcome(id: sequence.id)
+        outcome.source = draft.features.isEmpty ? nil : draft.source
+        outcome.features = draft.features
+        outcome.verified = verification.draft.count
+        outcome.accepted = verification.accepted
+        outcome.emitted = verification.tokens.count
+        outcome.wasCut = sequence.isEnded
+        outcome.isPeculiar = sequence.isPeculiar
+        outcome.counterfactuals = draft.found.map { found in
+            var trial = RetrievalTrial(found.draft)
+            trial.take(verification.tokens)
+            return DraftOutcome.Counterfactual(
+                draft: DraftView(source: found.source, features: found.draft.views), judged: trial.outcomes.count,
+                accepted: trial.agreed)
+        }
+        if !sequence.isPeculiar {
+            speculator.observe(
+                draft, target: verification.tokens[...], temperature: sequence.options.sampling.temperature)
+        }
+        return outcome
     }
 
     // MARK: Execution
@@ -146,12 +205,12 @@ final class StepRunner {
         let samples: Bool
     }
 
-    private func layOut(_ plan: StepPlan, drafts: [UInt64: [Int32]]) -> [Work] {
+    private func layOut(_ plan: StepPlan, _ drafts: [UInt64: SpeculativeDraft]) -> [Work] {
         batch.removeAll()
         return plan.entries.compactMap { entry in
             guard let index = index(of: entry.id) else { return nil }
             let sequence = running[index]
-            let draft = drafts[entry.id] ?? []
+            let draft = drafts[entry.id]?.tokens ?? []
             let chunk = sequence.tokens[sequence.computed..<sequence.computed + entry.rows] + draft
             let first = batch.append(tokens: chunk, position: sequence.computed, blocks: sequence.table.blocks)
             return Work(index: index, entry: entry, firstRow: first, verification: Verification(draft: draft))
@@ -173,9 +232,8 @@ final class StepRunner {
         return probes
     }
 
-    private func verifyAndCommit(_ planned: [Work]) throws -> [EngineEvent] {
-        var work = planned
-        var output = planned.map { StepOutput(sequence: running[$0.index]) }
+    private func verifyAndCommit(_ work: inout [Work]) throws -> [EngineEvent] {
+        var output = work.map { StepOutput(sequence: running[$0.index]) }
         let probes = probes(work)
         try executor.withLogits(rows: probes.map(\.row)) { at, logits in
             let probe = probes[at]
@@ -264,7 +322,7 @@ final class StepRunner {
     private func finishEvent(
         _ sequence: ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
     ) -> EngineEvent {
-        var event = EngineEvent(kind: .finish, requestID: sequence.id, userData: sequence.options.userData)
+        var event = sequence.event(.finish)
         event.finish = Finish(reason: reason, failure: failure, statistics: sequence.finalStatistics(at: now))
         statistics.finishedRequests += 1
         return event
@@ -276,7 +334,7 @@ final class StepRunner {
     ) -> [EngineEvent] {
         sequence.table.release(in: &pool)
         sequence.isEnded = true
-        if sequence.hasRun { drafter?.forget(sequence.id) }
+        if sequence.hasRun { speculator.forget(sequence.id) }
         var events: [EngineEvent] = []
         if reason == .cancelled || reason == .deadline {
             var tail = StepOutput(sequence: sequence)

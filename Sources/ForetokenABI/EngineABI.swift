@@ -3,6 +3,7 @@ import Engine
 import Formats
 import Kernels
 import Model
+import Scheduling
 
 @_cdecl("ftk_engine_options_init_sized") @implementation
 public func ftk_engine_options_init_sized(
@@ -17,6 +18,7 @@ public func ftk_engine_options_init_sized(
         $0.max_queued_requests = UInt32(defaults.maxQueuedRequests)
         $0.max_step_tokens = UInt32(defaults.maxStepTokens)
         $0.log_level = defaults.log.level.rawValue
+        $0.draft_pool_bytes = UInt64(defaults.draftPoolBytes)
     }
 }
 
@@ -47,6 +49,7 @@ private func engineOptions(_ given: ftk_engine_options?) throws -> EngineOptions
     options.maxQueuedRequests = Int(given.max_queued_requests)
     options.maxStepTokens = Int(given.max_step_tokens)
     options.log.level = try choice(given.log_level, "log_level")
+    options.draftPoolBytes = Int(exactly: given.draft_pool_bytes) ?? -1
     if given.log != nil {
         let log = HostLog(callback: given.log, userData: given.log_user_data)
         options.log.sink = { log.write($0, $1) }

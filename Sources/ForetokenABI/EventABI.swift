@@ -68,6 +68,7 @@ private final class EventMemory {
         out.error = event.finish?.failure?.code.rawValue ?? 0
         out.error_text = UnsafePointer(errorText.baseAddress)
         out.stats = UnsafePointer(stats)
+        out.sample_index = UInt32(event.sampleIndex)
     }
 }
 

@@ -20,6 +20,7 @@ public func ftk_request_options_init_sized(
         $0.target_ttft_us = Int64(FTK_UNSET)
         $0.target_tpot_us = Int64(FTK_UNSET)
         $0.deadline_us = Int64(FTK_UNSET)
+        $0.n = 1
     }
 }
 
@@ -71,6 +72,9 @@ private func requestOptions(_ given: ftk_request_options) throws -> RequestOptio
     options.targetTimeToFirstToken = duration(given.target_ttft_us)
     options.targetTimePerOutputToken = duration(given.target_tpot_us)
     options.deadline = duration(given.deadline_us)
+    options.cacheSalt = given.cache_salt
+    options.samples = Int(given.n)
+    guard given.reserved2 == 0 else { throw Failure.invalid("reserved2 is \(given.reserved2); it must be 0") }
     options.userData = UInt(bitPattern: given.user_data)
     return options
 }

@@ -12,10 +12,10 @@ package let attentionVectors = 8
 package struct KVLayer: @unchecked Sendable {
     private let keys: UnsafeMutableRawPointer
     private let values: UnsafeMutableRawPointer
-    fileprivate let format: KVFormat
-    private let kvHeads: Int
-    private let headDimension: Int
-    fileprivate let headBytes: Int
+    let format: KVFormat
+    let kvHeads: Int
+    let headDimension: Int
+    let headBytes: Int
 
     /// `keys` and `values` hold kvHeads · headDimension elements for every token. nil where the format cannot.
     package init?(
@@ -31,19 +31,18 @@ package struct KVLayer: @unchecked Sendable {
         self.headBytes = headBytes
     }
 
-    private func offset(_ block: Int, _ kvHead: Int) -> Int { (block * kvHeads + kvHead) * kvBlockTokens * headBytes }
+    /// Bytes of the keys, or of the values, of one block and kv head.
+    var pieceBytes: Int { kvBlockTokens * headBytes }
 
-    fileprivate func keys(_ block: Int32, _ kvHead: Int) -> UnsafeRawPointer {
-        UnsafeRawPointer(keys + offset(Int(block), kvHead))
-    }
+    private func offset(_ block: Int, _ kvHead: Int) -> Int { (block * kvHeads + kvHead) * pieceBytes }
 
-    fileprivate func values(_ block: Int32, _ kvHead: Int) -> UnsafeRawPointer {
-        UnsafeRawPointer(values + offset(Int(block), kvHead))
-    }
+    func keys(_ block: Int32, _ kvHead: Int) -> UnsafeMutableRawPointer { keys + offset(Int(block), kvHead) }
+
+    func values(_ block: Int32, _ kvHead: Int) -> UnsafeMutableRawPointer { values + offset(Int(block), kvHead) }
 
     package func copy(from source: Int, to target: Int) {
         let (from, to) = (offset(source, 0), offset(target, 0))
-        let bytes = kvHeads * kvBlockTokens * headBytes
+        let bytes = kvHeads * pieceBytes
         (keys + to).copyMemory(from: keys + from, byteCount: bytes)
         (values + to).copyMemory(from: values + from, byteCount: bytes)
     }
@@ -78,19 +77,24 @@ package struct AttentionShape: Sendable {
     /// Rows that share a reading of the cache.
     package var rowsTogether: Int { max(1, attentionVectors / group) }
 
-    /// Floats of scratch that `attend` needs: queries, results, scores, and sums and maxima.
-    package var scratch: Int { attentionVectors * (2 * headDimension + kvBlockTokens + 16 + 1) }
+    /// Floats of scratch that `attend` needs: queries, results, scores, sums and maxima; and the keys and values of a
+    /// block of a tree's path.
+    package var scratch: Int { readingScratch + 2 * kvBlockTokens * headDimension }
+
+    fileprivate var readingScratch: Int { attentionVectors * (2 * headDimension + kvBlockTokens + 16 + 1) }
 }
 
 /// The attention of `rows` <= rowsTogether rows at `position`, `position` + 1, … for the query heads of one kv head.
-/// query and output: [rows, heads, headDimension]. `blocks` maps position / kvBlockTokens to a block.
+/// query and output: [rows, heads, headDimension]. `blocks` maps position / kvBlockTokens to a block; where `path` says
+/// that positions lie elsewhere, their keys and values are brought to where they would be, so that what is computed
+/// is the same.
 ///
 /// Online softmax (Milakov and Gimelshein, arXiv 1805.02867) that rescales at multiples of kvBlockTokens of the
 /// absolute position; lanes follow the position within the block: the bits depend on the row's own past only.
 package func attend(
     query: UnsafePointer<Float>, rows: Int, position: Int, kvHead: Int, layer: KVLayer, blocks: UnsafePointer<Int32>,
-    shape: AttentionShape, scratch: UnsafeMutablePointer<Float>, output: UnsafeMutablePointer<Float>,
-    instructionSet: InstructionSet = .native
+    path: TreePath? = nil, shape: AttentionShape, scratch: UnsafeMutablePointer<Float>,
+    output: UnsafeMutablePointer<Float>, instructionSet: InstructionSet = .native
 ) {
     precondition(rows <= shape.rowsTogether, "more rows than share a reading")
     // A group of more heads than there are vectors takes several readings.
@@ -102,9 +106,18 @@ package func attend(
         )
         reading.begin(query + offset)
         let oldest = reading.oldest
-        for index in oldest / kvBlockTokens...(position + rows - 1) / kvBlockTokens {
-            reading.visit(
-                index, keys: layer.keys(blocks[index], kvHead), values: layer.values(blocks[index], kvHead), layer)
+        let end = position + rows
+        for index in oldest / kvBlockTokens...(end - 1) / kvBlockTokens {
+            if let path, path.first < (index + 1) * kvBlockTokens {
+                let keys = UnsafeMutableRawPointer(scratch + shape.readingScratch)
+                let values = keys + layer.pieceBytes
+                layer.assemble(
+                    index, of: path, before: end, kvHead: kvHead, blocks: blocks, keys: keys, values: values)
+                reading.visit(index, keys: keys, values: values, layer)
+            } else {
+                reading.visit(
+                    index, keys: layer.keys(blocks[index], kvHead), values: layer.values(blocks[index], kvHead), layer)
+            }
         }
         reading.end(output + offset)
     }

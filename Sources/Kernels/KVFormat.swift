@@ -58,6 +58,38 @@ func storeKeys(
     }
 }
 
+/// Copies the key [count] of one token of a piece that `storeKeys` filled, bit for bit, to a token of another piece or of
+/// the same.
+func copyKey(
+    count: Int, as format: KVFormat, from source: UnsafeRawPointer, token: Int, to target: UnsafeMutableRawPointer,
+    token targetToken: Int
+) {
+    switch format {
+    case .f32:
+        copyColumn(UInt32.self, count, from: source, token, to: target, targetToken)
+    case .f16:
+        copyColumn(UInt16.self, count, from: source, token, to: target, targetToken)
+    case .q8_0:
+        for block in 0..<count / 32 {
+            let (scales, targetScales) = (source + block * 34 * kvBlockTokens, target + block * 34 * kvBlockTokens)
+            copyColumn(UInt16.self, 1, from: scales, token, to: targetScales, targetToken)
+            copyColumn(
+                UInt8.self, 32, from: scales + 2 * kvBlockTokens, token, to: targetScales + 2 * kvBlockTokens,
+                targetToken)
+        }
+    }
+}
+
+/// `count` elements of a token, those of the other tokens of the block between them.
+private func copyColumn<Element: BitwiseCopyable>(
+    _ type: Element.Type, _ count: Int, from source: UnsafeRawPointer, _ token: Int,
+    to target: UnsafeMutableRawPointer, _ targetToken: Int
+) {
+    let from = source.assumingMemoryBound(to: type) + token
+    let to = target.assumingMemoryBound(to: type) + targetToken
+    for index in 0..<count { to[index * kvBlockTokens] = from[index * kvBlockTokens] }
+}
+
 /// 32 floats to d = max|x| / 127 (binary16) and round(x / d); a value that is not finite makes d NaN.
 private func quantizeQ8_0(_ source: UnsafePointer<Float>, at target: UnsafeMutableRawPointer) {
     var largest: Float = 0

@@ -31,6 +31,17 @@ package final class KVCache: @unchecked Sendable {
         for layer in layers { layer.copy(from: Int(source), to: Int(target)) }
     }
 
+    /// Moves keys and values of a sequence, bit for bit in all layers: what lies at `places` of its block table, in
+    /// ascending order and none before `first`, goes to `first`, `first` + 1, …: the accepted rows of a tree.
+    package func moveRows(from places: [Int], to first: Int, blocks: [Int32]) {
+        for (offset, place) in places.enumerated() {
+            // Front to back: no place is written before what lies there has moved.
+            precondition(place >= first + offset, "rows move towards the front, in order")
+            if place == first + offset { continue }
+            for layer in layers { layer.copyRow(from: place, to: first + offset, blocks: blocks) }
+        }
+    }
+
     /// Bytes that one token takes in all layers, keys and values.
     package static func bytesPerToken(_ configuration: ModelConfiguration, _ format: KVFormat) throws -> Int {
         try tokenBytes(configuration, format) * 2 * configuration.layers

@@ -123,8 +123,8 @@ package final class Transformer: TeamWork {
         let width = shape.embeddingLength
         let stream = buffer(buffers.stream)
         member.forEach(batch.count) { row in
-            model.weights.embedding.expandRow(Int(batch.tokens[row]), into: stream + row * width)
-            prepareRotation(row, position: Int(batch.positions[row]))
+            model.weights.embedding.expandRow(Int(batch.rows[row].token), into: stream + row * width)
+            prepareRotation(row, position: Int(batch.rows[row].position))
         }
         for layer in 0..<shape.layers {
             let weights = model.weights.layers[layer]
@@ -205,7 +205,7 @@ package final class Transformer: TeamWork {
             turn(keys + item * size, heads: 1, weights.keyNorm, row)
             layer.store(
                 key: keys + item * size, value: values + item * size, kvHead: head,
-                slot: batch.slot(of: row, position: Int(batch.positions[row])))
+                slot: batch.slot(of: row))
         }
     }
 
@@ -242,9 +242,10 @@ package final class Transformer: TeamWork {
             let (row, rows) = spans[item % spanCount]
             let start = row * shape.heads * size
             Kernels.attend(
-                query: queries + start, rows: rows, position: Int(batch.positions[row]), kvHead: item / spanCount,
-                layer: cache.layers[layer], blocks: batch.table(of: row), shape: attention, scratch: scratch,
-                output: attended + start, instructionSet: inputs.instructionSet)
+                query: queries + start, rows: rows, position: Int(batch.rows[row].position),
+                kvHead: item / spanCount, layer: cache.layers[layer], blocks: batch.table(of: row),
+                path: batch.path(of: row), shape: attention, scratch: scratch, output: attended + start,
+                instructionSet: inputs.instructionSet)
         }
         member.forEach(batch.count) { row in
             input.place(attended + row * shape.heads * size, row: row, forms: forms)

@@ -12,8 +12,8 @@ package final class Sampler {
         package let value: Double
     }
 
-    private var adjusted: [Float] = []
-    private var candidates: [Candidate] = []
+    private(set) var adjusted: [Float] = []
+    private(set) var candidates: [Candidate] = []
 
     package init() {}
 
@@ -34,24 +34,45 @@ package final class Sampler {
     package func finalDistribution(
         logits: Span<Float>, parameters: SamplingParameters, processors: [any LogitProcessor], history: TokenHistory
     ) throws -> [Candidate] {
+        let top = try leave(logits, parameters, processors, history)
+        let normalizer = top + realLogarithm(candidates.reduce(0.0) { $0 + realExponential($1.value - top) })
+        return candidates.map { Candidate(token: $0.token, value: $0.value - normalizer) }
+    }
+
+    /// The same as probabilities.
+    package func distribution(
+        logits: Span<Float>, parameters: SamplingParameters, processors: [any LogitProcessor], history: TokenHistory
+    ) throws -> TokenDistribution {
+        let top = try leave(logits, parameters, processors, history)
+        return TokenDistribution(
+            weights: candidates.map {
+                TokenDistribution.Entry(token: $0.token, probability: realExponential($0.value - top))
+            })
+    }
+
+    /// Leaves in `candidates` what can be drawn; the largest value.
+    private func leave(
+        _ logits: Span<Float>, _ parameters: SamplingParameters, _ processors: [any LogitProcessor],
+        _ history: TokenHistory
+    ) throws -> Double {
         try adjust(logits, processors, history)
         let adjusted = self.adjusted
         let best = try LogitScan.best(of: adjusted.span)
-        if parameters.isGreedy { return [Candidate(token: best.token, value: 0)] }
+        if parameters.isGreedy {
+            candidates = [Candidate(token: best.token, value: 0)]
+            return 0
+        }
         if !filter(adjusted.span, parameters, best) {
             candidates = adjusted.indices.map { at in
                 Candidate(token: Int32(at), value: Double(adjusted[at]) / Double(parameters.temperature))
             }
         }
-        let top = Double(best.value) / Double(parameters.temperature)
-        let total = candidates.reduce(0.0) { $0 + realExponential($1.value - top) }
-        let normalizer = top + realLogarithm(total)
-        return candidates.filter { $0.value > -.infinity }.map {
-            Candidate(token: $0.token, value: $0.value - normalizer)
-        }
+        candidates.removeAll { $0.value == -.infinity }
+        return Double(best.value) / Double(parameters.temperature)
     }
 
-    private func adjust(_ logits: Span<Float>, _ processors: [any LogitProcessor], _ history: TokenHistory) throws {
+    /// Leaves in `adjusted` the logits as bias, penalties and grammar make them.
+    func adjust(_ logits: Span<Float>, _ processors: [any LogitProcessor], _ history: TokenHistory) throws {
         _ = try LogitScan.best(of: logits)  // so that what fails below is not the model's fault
         adjusted.removeAll(keepingCapacity: true)
         adjusted.reserveCapacity(logits.count)
@@ -76,7 +97,7 @@ package final class Sampler {
     // MARK: Filters
 
     /// Leaves in `candidates`, by ascending id, what the filters keep; false when there is no filter.
-    private func filter(_ logits: Span<Float>, _ parameters: SamplingParameters, _ best: LogitScan.Best) -> Bool {
+    func filter(_ logits: Span<Float>, _ parameters: SamplingParameters, _ best: LogitScan.Best) -> Bool {
         let limitsCount = parameters.topK > 0 && parameters.topK < logits.count
         guard limitsCount || parameters.topP < 1 || parameters.minP > 0 else { return false }
         let ranking = LogitRanking(logits: logits, best: best, temperature: parameters.temperature)
@@ -108,7 +129,7 @@ package final class Sampler {
     }
 
     /// Σ e^(value - top) by ascending id.
-    private static func mass(_ candidates: [Candidate], _ top: Double) -> Double {
+    static func mass(_ candidates: [Candidate], _ top: Double) -> Double {
         candidates.sorted { $0.token < $1.token }.reduce(0.0) { $0 + realExponential($1.value - top) }
     }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Engine
 import Formats
 import Model
+import Scheduling
 
 /// Plain decoding, prompt lookup and a draft model side by side on the same prompt.
 struct CompareCommand: ParsableCommand {
@@ -56,7 +57,7 @@ struct CompareCommand: ParsableCommand {
     }
 
     private func makeArms(_ target: LanguageModel, _ draft: LanguageModel?) throws -> [Arm] {
-        func arm(_ name: String, _ policy: EngineOptions.Policy, _ drafter: EngineOptions.DrafterKind) throws -> Arm {
+        func arm(_ name: String, _ policy: PolicyKind, _ drafter: EngineOptions.DrafterKind) throws -> Arm {
             var options = engine.options()
             options.policy = policy
             options.drafter = drafter
@@ -64,7 +65,7 @@ struct CompareCommand: ParsableCommand {
             options.draftModel = drafter == .model ? draft : nil
             return Arm(name: name, engine: try InferenceEngine(target: target, options: options))
         }
-        var arms = [try arm("plain", .off, .auto), try arm("static, prompt lookup", .static, .lookup)]
+        var arms = [try arm("off", .off, .auto), try arm("static, prompt lookup", .static, .lookup)]
         if draft != nil { arms.append(try arm("static, draft model", .static, .model)) }
         return arms
     }

@@ -3,17 +3,24 @@ import Engine
 import Formats
 import Kernels
 import Model
+import Scheduling
 import Speculation
 
 /// An enum of the library as a value on the command line.
-enum PolicyName: String, ExpressibleByArgument, CaseIterable {
-    case off, `static`
-    var policy: EngineOptions.Policy { self == .off ? .off : .static }
+extension PolicyKind: ExpressibleByArgument {
+    package init?(argument: String) { self.init(name: argument) }
+    package static var allValueStrings: [String] { allCases.map(\.name) }
 }
 
 enum DrafterName: String, ExpressibleByArgument, CaseIterable {
-    case lookup, model
-    var kind: EngineOptions.DrafterKind { self == .lookup ? .lookup : .model }
+    case lookup, suffix, model
+    var kind: EngineOptions.DrafterKind {
+        switch self {
+        case .lookup: .lookup
+        case .suffix: .suffix
+        case .model: .model
+        }
+    }
 }
 
 enum KVName: String, ExpressibleByArgument, CaseIterable {
@@ -66,17 +73,20 @@ struct EngineArguments: ParsableArguments {
 }
 
 struct SpeculationArguments: ParsableArguments {
-    @Option(help: "How drafts are decided on: off or static. Default: static with a draft model or drafter, else off.")
-    var policy: PolicyName?
+    @Option(help: "How drafts are decided on: \(PolicyKind.allCases.map(\.name).joined(separator: ", ")).")
+    var policy = PolicyKind.goodput
 
-    @Option(help: "Tokens of a draft, 1 to \(RequestOptions.mostDraftTokens).")
-    var draftLength = 4
+    @Option(
+        help: ArgumentHelp(
+            "Tokens of a draft (static), or the most of them; to \(RequestOptions.mostDraftTokens). Default: the policy's own."
+        ))
+    var draftLength = 0
 
-    @Option(help: "Where drafts come from: lookup or model. Default: model with a draft model, else lookup.")
+    @Option(help: "Where drafts come from: lookup, suffix or model. Default: what the policy finds best.")
     var drafter: DrafterName?
 
-    func apply(to options: inout EngineOptions, hasDraft: Bool) {
-        options.policy = (policy ?? (hasDraft || drafter != nil ? .static : .off)).policy
+    func apply(to options: inout EngineOptions) {
+        options.policy = policy
         options.drafter = drafter?.kind ?? .auto
         options.draftTokens = draftLength
     }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Engine
 import Formats
 import Glibc
+import Scheduling
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,6 +22,7 @@ struct RunCommand: ParsableCommand {
         name: [.customShort("n"), .long], parsing: .unconditional,
         help: "Most tokens to generate; -1: until the context is full.")
     var maxTokens = 128
+    @Option(help: "Texts to generate, each with its own random numbers.") var samples = 1
     @Option(help: "End before this text; may be repeated.") var stop: [String] = []
     @Flag(help: "Treat the prompt as a chat message and answer it.") var chat = false
     @Option(help: "With --chat: the system message.") var system: String?
@@ -36,12 +38,29 @@ struct RunCommand: ParsableCommand {
         let target = try loadModel(model.model, threads: engine.threads)
         var options = engine.options()
         options.draftModel = try engine.draft.map { try loadModel($0, threads: engine.threads) }
-        speculation.apply(to: &options, hasDraft: options.draftModel != nil)
+        speculation.apply(to: &options)
         let runner = try InferenceEngine(target: target, options: options)
         defer { runner.stop() }
-        let completion = try runner.complete(request(text)) { if !output.json { Output.write($0) } }
-        if output.json { Output.line(json(completion, options).rendered) } else { summarize(completion) }
-        if completion.finish?.reason == .cancelled { throw ExitCode(130) }
+        let streams = !output.json && samples == 1
+        let completions = try runner.samples(of: request(text)) { if streams { Output.write($0) } }
+        if output.json {
+            let all = completions.map { json($0, options) }
+            Output.line((samples == 1 ? all[0] : .array(all)).rendered)
+        } else {
+            show(completions)
+        }
+        if completions.contains(where: { $0.finish?.reason == .cancelled }) { throw ExitCode(130) }
+    }
+
+    /// Several samples one after the other; a single one is written already.
+    private func show(_ completions: [Completion]) {
+        for (index, completion) in completions.enumerated() {
+            if samples > 1 {
+                Output.line("--- sample \(index) ---")
+                Output.write(completion.text)
+            }
+            summarize(completion)
+        }
     }
 
     private func request(_ text: String) throws -> RequestOptions {
@@ -56,6 +75,7 @@ struct RunCommand: ParsableCommand {
         request.maxTokens = maxTokens < 0 ? nil : maxTokens
         request.sampling = try sampling.parameters()
         request.seed = sampling.seed
+        request.samples = samples
         request.stopTexts = stop
         request.grammar = try grammarFile.map { try wholeText($0, "--grammar-file") }
         request.jsonSchema = try jsonSchema.map { try wholeText($0, "--json-schema") }
@@ -97,10 +117,6 @@ struct RunCommand: ParsableCommand {
                 + "\(statistics.steps) passes, \(statistics.acceptedTokens) of \(statistics.draftTokens) drafted tokens "
                 + "accepted, seed \(statistics.seed)]")
     }
-}
-
-extension EngineOptions.Policy {
-    var name: String { self == .off ? "off" : "static" }
 }
 
 /// A number with a fixed number of decimals.

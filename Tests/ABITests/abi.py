@@ -163,6 +163,7 @@ class Library:
                 {
                     "kind": event.kind,
                     "request": event.request_id,
+                    "sample": event.sample_index,
                     "tokens": event.tokens[: event.token_count] if event.tokens else [],
                     "text": (event.text or b"")[: event.text_bytes],
                     "finish_reason": event.finish_reason,

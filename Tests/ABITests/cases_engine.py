@@ -14,9 +14,9 @@ BIG = 2**32 - 1
 
 # field: the values that must be refused
 ENGINE_FIELDS: dict[str, list[int]] = {
-    "policy": [-1, 2, 2**31 - 1],
-    "drafter": [-1, 3, 2**31 - 1],
-    "draft_tokens": [0, 17, BIG],
+    "policy": [-1, 6, 2**31 - 1],
+    "drafter": [-1, 4, 2**31 - 1],
+    "draft_tokens": [17, BIG],
     "kv_type": [-1, 4, 2**31 - 1],
     "activations": [-1, 2, 2**31 - 1],
     "reserved": [-1, 1],
@@ -26,6 +26,7 @@ ENGINE_FIELDS: dict[str, list[int]] = {
     "max_queued_requests": [0, 1000001, BIG],
     "max_step_tokens": [0, 31, 8193, BIG],
     "log_level": [-1, 4, 2**31 - 1],
+    "draft_pool_bytes": [2**64 - 1],
 }
 
 

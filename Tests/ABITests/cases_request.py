@@ -29,6 +29,8 @@ FIELDS: dict[str, list[Any]] = {
     "logprobs_kind": [-1, 2, BIG],
     "speculation": [-2, 17, BIG],
     "reserved": [1, BIG],
+    "reserved2": [1, BIG],
+    "n": [0, 65, 2**32 - 1],
     "target_ttft_us": [-2, 0, 2**63 - 1, -(2**63)],
     "target_tpot_us": [-2, 0, 2**63 - 1, -(2**63)],
     "deadline_us": [-2, 0, 2**63 - 1, -(2**63)],
@@ -236,7 +238,10 @@ def _limits(library: abi.Library, engine: Any) -> None:
         target_ttft_us=1,
         target_tpot_us=2**59,
         deadline_us=2**59,
+        cache_salt=2**64 - 1,
+        n=64,
     )
     library.submit_options(engine, options)
-    last = library.run_until_idle(engine)[-1]
-    assert last["error"] == 0 and last["kind"] == library.constants["FTK_EVENT_FINISH"], last
+    finished = [event for event in library.run_until_idle(engine) if event["kind"] == library.constants["FTK_EVENT_FINISH"]]
+    assert {event["sample"] for event in finished} == set(range(64)), finished
+    assert all(event["error"] == 0 for event in finished), finished

@@ -19,6 +19,8 @@ def cases(library: abi.Library) -> Iterator[children.Case]:
         step_in_background,
         unknown_requests,
         queue_full,
+        samples_in_the_queue,
+        cancelled_samples,
         never_fits,
         empty_text,
         nothing_to_do,
@@ -61,6 +63,36 @@ def queue_full(library: abi.Library, model: Any) -> None:
     finished = [event for event in library.run_until_idle(engine) if event["kind"] == 3]
     assert len(finished) == accepted
     library.submit_options(engine, options)
+    library.engine_destroy(engine)
+
+
+def samples_in_the_queue(library: abi.Library, model: Any) -> None:
+    """Each sample takes a place, and all are queued or none."""
+    engine = library.create_engine(model, max_queued_requests=4)
+    request = ctypes.c_uint64()
+    for n, wanted in ((3, 0), (2, "QUEUE_FULL"), (5, "INVALID_ARGUMENT")):
+        options = library.text_request(b"x", max_tokens=2, n=n)
+        status = library.submit(engine, ctypes.byref(options), ctypes.byref(request))
+        if wanted:
+            children.expect(library, status, wanted, names="max_queued_requests")
+            assert request.value == 0
+        else:
+            library.ok(status)
+    finished = [event for event in library.run_until_idle(engine) if event["kind"] == 3]
+    assert sorted(event["sample"] for event in finished) == [0, 1, 2], finished
+    library.engine_destroy(engine)
+
+
+def cancelled_samples(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model, max_running_requests=2)
+    request = library.submit_options(engine, library.text_request(b"x", max_tokens=50, n=3))
+    library.ok(library.engine_step(engine))
+    library.ok(library.cancel(engine, request))
+    for sample in (1, 2):
+        children.expect(library, library.cancel(engine, request + sample), "NOT_FOUND", names=str(request + sample))
+    reasons = [event["finish_reason"] for event in library.run_until_idle(engine) if event["kind"] == 3]
+    assert reasons == [library.constants["FTK_FINISH_CANCELLED"]] * 3, reasons
+    children.expect(library, library.cancel(engine, request), "NOT_FOUND", names=str(request))
     library.engine_destroy(engine)
 
 

@@ -3,50 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import unittest
 from pathlib import Path
 
+import programs
 import support
+from programs import pkg_config
 
 EXAMPLES = support.ROOT / "bindings" / "c"
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
-def pkg_config(prefix: Path, *arguments: str) -> str:
-    folders = os.pathsep.join(str(path.parent) for path in prefix.glob("lib*/**/foretoken.pc"))
-    result = support.run(
-        [support.tool("pkg-config"), *arguments, "foretoken"], env={**os.environ, "PKG_CONFIG_PATH": folders}
-    )
-    if result.returncode != 0:
-        raise AssertionError(f"pkg-config {' '.join(arguments)} foretoken: {result.stderr}")
-    return result.stdout.strip()
-
-
-class ExampleTests(support.ScratchCase):
-    def build(self, name: str, *flags: str) -> str:
-        program = str(self.scratch / name)
-        packaged = pkg_config(support.prefix(), "--cflags", "--libs").split()
-        command = [support.tool("cc"), *flags, str(EXAMPLES / f"{name}.c"), *packaged, "-o", program]
-        result = support.run(command)
-        self.assertEqual(result.returncode, 0, f"{' '.join(command)}\n{result.stderr}")
-        return program
-
-    def execute(self, *command: str) -> str:
-        folder = pkg_config(support.prefix(), "--variable=libdir")
-        result = support.run(list(command), env={**os.environ, "LD_LIBRARY_PATH": folder})
-        self.assertEqual(result.returncode, 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}")
-        self.assertEqual(result.stderr, "")
-        return result.stdout
+class ExampleTests(programs.ProgramCase):
+    def example(self, name: str, *flags: str) -> str:
+        return self.build(EXAMPLES / f"{name}.c", *flags)
 
     def test_minimal(self) -> None:
-        program = self.build("minimal", *STRICT)
+        program = self.example("minimal", *STRICT)
         text = self.execute(program, support.TARGET)
         self.assertGreater(len(text.strip()), 8)
         self.assertEqual(self.execute(program, support.TARGET), text)
 
     def test_streaming_has_the_same_text_with_and_without_a_draft_model(self) -> None:
-        program = self.build("streaming", *STRICT)
+        program = self.example("streaming", *STRICT)
         plain = self.execute(program, support.TARGET)
         drafted = self.execute(program, support.TARGET, support.DRAFT)
         for name in ("main", "class"):
@@ -54,32 +36,45 @@ class ExampleTests(support.ScratchCase):
             self.assertGreater(len(streamed_text(plain, name)), 8)
         self.assertRegex(drafted, r"(?m)^engine: 2 requests, 64 tokens in \d+ target passes and [1-9]\d* draft passes")
 
+    def test_two_engines_in_one_event_loop(self) -> None:
+        output = self.execute(self.example("event_loop", *STRICT), support.TARGET)
+        for name in ("main", "class"):
+            self.assertGreater(len(streamed_text(output, name)), 8)
+            self.assertIn(f"[{name}] complete after 48 tokens\n", output)
+        self.assertRegex(output, r"(?m)^loop: \d+ ticks of the timer$")
+
+    def test_the_event_loop_ends_on_a_signal(self) -> None:
+        """Sent before the program starts and blocked until it reads it: it comes before the many tokens are made."""
+
+        def interrupt() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            os.kill(os.getpid(), signal.SIGINT)
+
+        program = self.example("event_loop", *STRICT)
+        output = self.execute(program, support.TARGET, "2000", preexec_fn=interrupt)
+        for name in ("main", "class"):
+            self.assertRegex(output, rf"(?m)^\[{name}\] cancelled after \d+ tokens$")
+
     def test_examples_report_errors(self) -> None:
-        folder = pkg_config(support.prefix(), "--variable=libdir")
-        for name in ("minimal", "streaming"):
-            program = self.build(name)
+        for name in ("minimal", "streaming", "event_loop"):
+            program = self.example(name)
             for arguments in ([], [str(self.scratch / "missing.gguf")], [str(EXAMPLES / "minimal.c")]):
-                result = support.run([program, *arguments], env={**os.environ, "LD_LIBRARY_PATH": folder})
+                result = support.run([program, *arguments], env=programs.environment())
                 self.assertEqual(result.returncode, 1)
                 self.assertNotEqual(result.stderr, "")
                 self.assertEqual(result.stdout, "")
 
     def test_examples_run_clean_under_valgrind(self) -> None:
-        valgrind = shutil.which("valgrind")
-        if valgrind is None:
-            self.skipTest("valgrind is not installed")
-        checks = ["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]
-        # The language runtime keeps its caches of types to the end, behind interior pointers: "possibly lost".
-        checks.append("--show-leak-kinds=definite")
-        self.execute(valgrind, *checks, self.build("minimal", "-g"), support.DRAFT)
-        self.execute(valgrind, *checks, self.build("streaming", "-g"), support.DRAFT, support.DRAFT)
+        self.execute_under_valgrind(self.example("minimal", "-g"), support.DRAFT)
+        self.execute_under_valgrind(self.example("streaming", "-g"), support.DRAFT, support.DRAFT)
+        self.execute_under_valgrind(self.example("event_loop", "-g"), support.DRAFT, "8")
 
     def test_every_x86_64_processor_can_run_it(self) -> None:
         """One binary for all: no instruction that the (emulated) processor does not have, wherever it stands."""
         emulator = shutil.which("qemu-x86_64")
         if emulator is None:
             self.skipTest("qemu-x86_64 is not installed")
-        program = self.build("minimal")
+        program = self.example("minimal")
         texts = {
             processor: self.execute(emulator, "-cpu", processor, program, support.TARGET)
             for processor in ("qemu64", "core2duo", "Nehalem", "max")
@@ -94,7 +89,7 @@ class ExampleTests(support.ScratchCase):
 def streamed_text(output: str, name: str) -> str:
     start = f"[{name}] "
     lines = [line[len(start) :] for line in output.splitlines() if line.startswith(start)]
-    return "".join(line for line in lines if not line.startswith("finished: "))
+    return "".join(line for line in lines if not re.match(r"finished: |complete after \d+ tokens$", line))
 
 
 class PrefixTests(support.ScratchCase):

@@ -2,20 +2,13 @@ import Engine
 import Formats
 import Glibc
 import Kernels
+import Scheduling
 import Speculation
 import TestSupport
 import Testing
 
 /// An engine that steps by itself, used by several threads.
 @Suite(.timeLimit(.minutes(2))) struct BackgroundTests {
-    /// What several threads put together.
-    private final class Shared<Value>: @unchecked Sendable {
-        private let lock = Lock()
-        private var value: Value
-        init(_ value: Value) { self.value = value }
-        func use<Result>(_ body: (inout Value) -> Result) -> Result { lock.withLock { body(&value) } }
-    }
-
     private static func requests() -> [RequestOptions] {
         mixedRequests(
             [.tokens([1, 2, 3]), .tokens([Int32](repeating: 7, count: 50)), .tokens([9])], tokens: 30,
@@ -36,7 +29,7 @@ import Testing
             draftTokens: 4, drafts: { [$0.tokens[0]] }, change: { $0.runsInBackground = true })
         let engine = scripted.engine
         defer { engine.stop() }
-        let ids = try Self.requests().map { try engine.submit($0) }
+        let ids = try Self.requests().flatMap { try engine.submitSamples($0) }
         let log = Self.collect(engine, ids.count, timeout: timeout)
         #expect(log.problems.isEmpty)
         #expect(ids.map { log.outcomes[$0] } == manual.outcomes)
@@ -57,7 +50,7 @@ import Testing
         options.draftModel = draft
         let engine = try InferenceEngine(target: model, options: options)
         defer { engine.stop() }
-        let ids = try requests.map { try engine.submit($0) }
+        let ids = try requests.flatMap { try engine.submitSamples($0) }
         let log = Self.collect(engine, ids.count, timeout: nil)
         #expect(ids.map { log.outcomes[$0] } == plain.outcomes)
         #expect((log.problems + plain.problems + inconsistencies(engine.snapshot())).isEmpty)

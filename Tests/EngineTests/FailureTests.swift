@@ -2,6 +2,7 @@ import Engine
 import Formats
 import Kernels
 import Model
+import Scheduling
 import Speculation
 import TestSupport
 import Testing

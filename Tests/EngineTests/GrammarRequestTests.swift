@@ -1,6 +1,7 @@
 import Engine
 import Formats
 import Model
+import Scheduling
 import Speculation
 import TestSupport
 import Testing

@@ -131,6 +131,7 @@ import Testing
         ("stop holds", { $0.stopTexts = ["a", ""] }), ("stop_tokens", { $0.stopTokens = [1, 4000] }),
         ("logprobs", { $0.logprobs = -1 }), ("logprobs", { $0.logprobs = 1025 }),
         ("prompt_logprobs", { $0.promptLogprobs = 1025 }), ("speculation", { $0.draftTokens = 17 }),
+        ("n is 0;", { $0.samples = 0 }), ("n is 65;", { $0.samples = 65 }),
         ("speculation", { $0.draftTokens = -1 }), ("prompt", { $0.prompt = .tokens([]) }),
         ("prompt", { $0.prompt = .text("") }), ("prompt", { $0.prompt = .tokens([319]) }),
         ("prompt", { $0.prompt = .tokens([-1]) }),
@@ -149,7 +150,7 @@ import Testing
     }
 
     static let engineMistakes: [(field: String, make: @Sendable (inout EngineOptions) -> Void)] = [
-        ("draft_tokens", { $0.draftTokens = 0 }), ("draft_tokens", { $0.draftTokens = 17 }),
+        ("draft_tokens", { $0.draftTokens = -1 }), ("draft_tokens", { $0.draftTokens = 17 }),
         ("kv_budget_bytes", { $0.kvBudgetBytes = -1 }), ("threads", { $0.threads = 513 }),
         ("max_running_requests", { $0.maxRunningRequests = 0 }),
         ("max_queued_requests", { $0.maxQueuedRequests = 0 }), ("max_step_tokens", { $0.maxStepTokens = 31 }),

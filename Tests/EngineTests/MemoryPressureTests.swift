@@ -113,6 +113,23 @@ import Testing
         #expect(log.finishes[first]?.statistics.preemptions == 1)
     }
 
+    /// What is due first stays first, whatever the priority of those that wait.
+    @Test func aHigherPriorityDoesNotPushOutWhatIsDueEarlier() throws {
+        let engine = try ScriptedEngine(change: { $0.maxRunningRequests = 1 }).engine
+        var (due, high) = (tokenRequest([1, 2], 20), tokenRequest([3, 4], 5))
+        due.ignoresEndOfGeneration = true
+        due.targetTimeToFirstToken = 1 << 50
+        due.targetTimePerOutputToken = 1 << 50
+        high.priority = 7
+        let first = try engine.submit(due)
+        #expect(try engine.step())
+        let second = try engine.submit(high)
+        while try engine.step() {}
+        var log = EventLog()
+        log.add(engine.poll(timeout: 0))
+        #expect(log.finishOrder == [first, second] && engine.snapshot().preemptions == 0)
+    }
+
     @Test func deadlinesEndRequestsWithWhatTheyHave() throws {
         let engine = try ScriptedEngine(change: { $0.maxRunningRequests = 1 }).engine
         var late = tokenRequest([5, 6], nil)
@@ -140,9 +157,10 @@ import Testing
             request.sampling.temperature = kind % 3 == 0 ? 0.8 : 0
             request.priority = Int32(random.int(0..<3))
             request.stopTokens = [Int32(random.int(1..<319))]
+            request.samples = kind % 7 == 3 ? 2 + kind % 2 : 1
             return request
         }
-        let alone = try generateAlone(ScriptedEngine().engine, kinds).outcomes
+        let alone = try kinds.map { try generateAlone(ScriptedEngine().engine, [$0]).outcomes }
         let scripted = try ScriptedEngine(
             draftTokens: 3, drafts: { request in Array(request.tokens.suffix(3)) },
             change: {
@@ -153,13 +171,15 @@ import Testing
         var workload = Workload(engine: scripted.engine, kinds: kinds, random: random)
         try workload.run(count: 10_000)
         #expect(workload.problems.isEmpty && scripted.executor.problems.isEmpty)
-        #expect(workload.log.finishes.count == 10_000)
-        for (id, kind) in workload.kindOf {
-            let outcome = try #require(workload.log.outcomes[id])
-            if outcome.reason == .cancelled {
-                #expect(workload.cancelled.contains(id) && alone[kind].tokens.starts(with: outcome.tokens))
-            } else {
-                #expect(outcome == alone[kind], "request \(id) of kind \(kind)")
+        #expect(workload.log.finishes.count == workload.submitted.reduce(0) { $0 + alone[$1.kind].count })
+        for (id, kind) in workload.submitted {
+            for (sample, whole) in alone[kind].enumerated() {
+                let outcome = try #require(workload.log.outcomes[id + UInt64(sample)])
+                if outcome.reason == .cancelled {
+                    #expect(workload.cancelled.contains(id) && whole.tokens.starts(with: outcome.tokens))
+                } else {
+                    #expect(outcome == whole, "request \(id) of kind \(kind), sample \(sample)")
+                }
             }
         }
         let figures = scripted.engine.snapshot()
@@ -175,7 +195,7 @@ private struct Workload {
     var log = EventLog()
     var problems: [String] = []
     var cancelled = Set<UInt64>()
-    var kindOf: [UInt64: Int] = [:]
+    var submitted: [(id: UInt64, kind: Int)] = []
 
     mutating func run(count: Int) throws {
         var steps = 0
@@ -183,20 +203,19 @@ private struct Workload {
             // In waves: sometimes nobody comes, sometimes many do.
             let wave = steps / 40 % 2 == 0 ? 8 : 2
             let arrivals = engine.snapshot().queuedRequests < 60 ? random.int(0..<wave) : 0
-            for _ in 0..<arrivals where kindOf.count < count {
+            for _ in 0..<arrivals where submitted.count < count {
                 let kind = random.int(0..<kinds.count)
-                kindOf[try engine.submit(kinds[kind])] = kind
+                submitted.append((try engine.submit(kinds[kind]), kind))
             }
-            if random.int(0..<10) == 0, let last = kindOf.count > 20 ? UInt64(kindOf.count - random.int(0..<20)) : nil,
-                failure(of: { try engine.cancel(last) }) == nil
-            {
-                cancelled.insert(last)
+            if random.int(0..<10) == 0, submitted.count > 20 {
+                let late = submitted[submitted.count - 1 - random.int(0..<20)].id
+                if failure(of: { try engine.cancel(late) }) == nil { cancelled.insert(late) }
             }
             let worked = try engine.step()
             steps += 1
             if problems.count < 5 { problems += inconsistencies(engine.inspect()) }
             log.add(engine.poll(timeout: 0))
-            if (!worked && kindOf.count == count) || steps > 1_000_000 { break }
+            if (!worked && submitted.count == count) || steps > 1_000_000 { break }
         }
         problems += log.problems + inconsistencies(engine.snapshot())
     }

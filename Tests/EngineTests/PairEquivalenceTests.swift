@@ -2,6 +2,7 @@ import Engine
 import Formats
 import Kernels
 import Model
+import Scheduling
 import Speculation
 import TestSupport
 import Testing
@@ -10,6 +11,7 @@ import Testing
 @Suite(.serialized) struct PairEquivalenceTests {
     private static func engine(_ change: (inout EngineOptions) -> Void) throws -> InferenceEngine {
         var options = EngineOptions()
+        options.policy = .off
         options.threads = 1
         options.draftModel = try TestModels.draft()
         change(&options)
@@ -50,6 +52,21 @@ import Testing
         #expect(Set(reference.outcomes.map(\.string)).count > reference.outcomes.count / 2)
         let again = try generateAlone(Self.plain(nil), Array(Self.requests.get().prefix(2)))
         #expect(again.outcomes == Array(reference.outcomes.prefix(2)))
+    }
+
+    @Test(
+        arguments: [PolicyKind.smartspec, .turbospec, .adaspec, .goodput],
+        [EngineOptions.DrafterKind.auto, .lookup, .suffix, .model])
+    func noPolicyChangesTheText(_ policy: PolicyKind, _ drafter: EngineOptions.DrafterKind) throws {
+        let engine = try Self.engine {
+            $0.policy = policy
+            $0.drafter = drafter
+        }
+        let result = try generate(engine, Self.requests.get())
+        #expect(result.problems.isEmpty)
+        #expect(result.outcomes == (try Self.reference.get().outcomes))
+        // The others may find that a model as small as this is not worth drafting for.
+        if policy == .goodput { #expect(result.statistics.draftTokens > 0) }
     }
 
     @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 16], [EngineOptions.DrafterKind.lookup, .model])
@@ -113,6 +130,30 @@ import Testing
         }
         let result = try generate(engine, requests)
         #expect(result.problems.isEmpty)
+        #expect(result.statistics.draftTokens > 0)
+        #expect(result.statistics.acceptedTokens == result.statistics.draftTokens)
+    }
+
+    /// A sample that begins in the middle of another's text leaves the draft model's keys and values of that one alone.
+    @Test func samplesThatBeginLateLeaveDraftsRight() throws {
+        let engine = try Self.engine {
+            $0.policy = .static
+            $0.draftTokens = 2
+            $0.draftModel = try? TestModels.target()
+            $0.maxRunningRequests = 2
+        }
+        let requests = [(6, 1), (24, 3)].map { tokens, samples in
+            var request = RequestOptions()
+            request.prompt = .text("def main():")
+            request.maxTokens = tokens
+            request.samples = samples
+            request.seed = 5
+            request.ignoresEndOfGeneration = true
+            return request
+        }
+        let result = try generate(engine, requests)
+        #expect(result.problems.isEmpty)
+        #expect(try result.outcomes == generateAlone(Self.plain(nil), requests).outcomes)
         #expect(result.statistics.draftTokens > 0)
         #expect(result.statistics.acceptedTokens == result.statistics.draftTokens)
     }

@@ -2,6 +2,7 @@ import Engine
 import Formats
 import Kernels
 import Model
+import Scheduling
 import TestSupport
 import Testing
 
@@ -36,7 +37,7 @@ import Testing
             change(&options)
             return try InferenceEngine(target: target, options: options)
         }
-        let reference = try generateAlone(engine { $0.drafter = .lookup }, requests.map(withoutDrafts))
+        let reference = try generateAlone(engine { $0.policy = .off }, requests.map(withoutDrafts))
         #expect(reference.problems.isEmpty)
         #expect(reference.statistics.draftTokens == 0)
         for length in [1, 2, 3, 4, 5, 6, 7, 8, 16] {

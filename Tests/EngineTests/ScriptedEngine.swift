@@ -1,6 +1,7 @@
 import Engine
 import Formats
 import Model
+import Scheduling
 import Speculation
 import TestSupport
 
@@ -18,10 +19,8 @@ struct ScriptedEngine {
         let model = try Self.model.get()
         var options = EngineOptions()
         options.threads = 1
-        if draftTokens > 0 {
-            options.policy = .static
-            options.draftTokens = draftTokens
-        }
+        options.policy = draftTokens > 0 ? .static : .off
+        options.draftTokens = draftTokens
         change(&options)
         executor = ScriptedExecutor(vocabularySize: model.configuration.vocabularySize)
         drafter = ScriptedDrafter(drafts)

@@ -8,6 +8,7 @@ import Formats
 import Glibc
 import Kernels
 import Model
+import Scheduling
 import Speculation
 
 struct Random {

@@ -10,6 +10,8 @@ private struct Past {
     let size: Int
     let count: Int
     var instructionSet = InstructionSet.native
+    /// Where positions from `count - places.count` on lie instead.
+    var places: [Int] = []
     var keys: [Float]  // [count, kvHeads, size]
     var values: [Float]
 
@@ -51,6 +53,7 @@ private struct Past {
             heads: heads, kvHeads: kvHeads, headDimension: size, scale: scale, window: window)
         var output = [Float](repeating: .nan, count: rows * heads * size)
         var scratch = [Float](repeating: .nan, count: shape.scratch)
+        let latestFirst = places.reversed().map { Int32($0) }
         keyMemory.withUnsafeMutableBytes { keys in
             valueMemory.withUnsafeMutableBytes { values in
                 guard let keys = keys.baseAddress, let values = values.baseAddress,
@@ -58,10 +61,16 @@ private struct Past {
                         keys: keys, values: values, format: format, kvHeads: kvHeads, headDimension: size)
                 else { return }
                 fill(layer, blocks)
-                for kvHead in 0..<kvHeads {
-                    Kernels.attend(
-                        query: query, rows: rows, position: position, kvHead: kvHead, layer: layer, blocks: blocks,
-                        shape: shape, scratch: &scratch, output: &output, instructionSet: instructionSet)
+                latestFirst.withUnsafeBufferPointer { latestFirst in
+                    let path = latestFirst.baseAddress.flatMap {
+                        places.isEmpty ? nil : TreePath(first: count - places.count, last: count - 1, places: $0)
+                    }
+                    for kvHead in 0..<kvHeads {
+                        Kernels.attend(
+                            query: query, rows: rows, position: position, kvHead: kvHead, layer: layer, blocks: blocks,
+                            path: path, shape: shape, scratch: &scratch, output: &output,
+                            instructionSet: instructionSet)
+                    }
                 }
             }
         }
@@ -70,7 +79,9 @@ private struct Past {
 
     private func fill(_ layer: KVLayer, _ blocks: [Int32]) {
         for position in 0..<count {
-            let slot = Int(blocks[position / kvBlockTokens]) * kvBlockTokens + position % kvBlockTokens
+            let own = count - places.count
+            let place = position < own ? position : places[position - own]
+            let slot = Int(blocks[place / kvBlockTokens]) * kvBlockTokens + place % kvBlockTokens
             for head in 0..<kvHeads {
                 let at = (position * kvHeads + head) * size
                 layer.store(
@@ -219,6 +230,68 @@ private struct Past {
                         "\(heads)/\(kvHeads) heads of \(size), row \(row) of \(rows) at \(position), window \(window)")
                 }
             }
+        }
+    }
+
+    /// Rows of a draft tree get the bits that they get where their ancestors lie at their positions.
+    @Test(arguments: KVFormat.allCases, InstructionSet.available)
+    func pathsEqualRowsInLine(format: KVFormat, set: InstructionSet) {
+        var random = SplitMix64(seed: UInt64(format.rawValue) + 81)
+        for (heads, kvHeads, size) in [(8, 8, 32), (4, 2, 64), (3, 1, 12), (9, 1, 32)]
+        where format.bytes(of: size) != nil {
+            for (count, latest) in [(1, 1), (20, 5), (33, 2), (36, 16), (70, 3), (100, 50), (96, 1)] {
+                var past = Past(format, kvHeads: kvHeads, size: size, count: count, &random)
+                past.instructionSet = set
+                let rows = random.int(1..<min(latest, max(1, attentionVectors / (heads / kvHeads))) + 1)
+                let query = random.floats(rows * heads * size, bound: 2)
+                let blocks = table(count + 100, &random)
+                for window in [Int.max, 3, 40] {
+                    func result(_ past: Past) -> [UInt32] {
+                        past.attend(
+                            query, rows: rows, position: count - rows, heads: heads, window: window, scale: 0.2,
+                            blocks: blocks
+                        ).map(\.bitPattern)
+                    }
+                    var tree = past
+                    let places = (count - latest + 1..<count + 100).shuffled(using: &random).prefix(latest)
+                    tree.places = places.sorted()
+                    #expect(result(tree) == result(past), "\(latest) of \(count) elsewhere, window \(window)")
+                }
+            }
+        }
+    }
+
+    /// A row that moves is stored there as if it had been stored there at once, and touches nothing else.
+    @Test(arguments: KVFormat.allCases)
+    func movedRowsAreStoredAlike(format: KVFormat) throws {
+        var random = SplitMix64(seed: 91)
+        let (kvHeads, size) = (2, 64)
+        let bytes = 3 * kvHeads * kvBlockTokens * (try #require(format.bytes(of: size)))
+        let old = random.bytes(2 * bytes)
+        let row = random.floats(2 * kvHeads * size)
+        /// The memory after the row was stored at some places, and moved.
+        func stored(at places: [Int], moving: (from: Int, to: Int)? = nil) throws -> [UInt8] {
+            let blocks: [Int32] = [2, 0, 1]
+            var memory = old
+            try memory.withUnsafeMutableBytes { memory in
+                let base = try #require(memory.baseAddress)
+                let layer = try #require(
+                    KVLayer(
+                        keys: base, values: base + bytes, format: format, kvHeads: kvHeads, headDimension: size))
+                for place in places {
+                    let slot = Int(blocks[place / kvBlockTokens]) * kvBlockTokens + place % kvBlockTokens
+                    for head in 0..<kvHeads {
+                        layer.store(
+                            key: Array(row[2 * head * size..<(2 * head + 1) * size]),
+                            value: Array(row[(2 * head + 1) * size..<(2 * head + 2) * size]), kvHead: head, slot: slot)
+                    }
+                }
+                if let moving { layer.copyRow(from: moving.from, to: moving.to, blocks: blocks) }
+            }
+            return memory
+        }
+        for (from, to) in [(1, 0), (31, 30), (40, 7), (95, 0), (64, 31)] {
+            #expect(try stored(at: [from], moving: (from, to)) == stored(at: [from, to]))
         }
     }
 

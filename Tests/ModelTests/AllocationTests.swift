@@ -17,18 +17,20 @@ import Testing
         }
     }
 
-    /// A pass, its logits and the choice of the tokens, for one row and for eight, alone and with a second thread.
+    /// A pass, its logits and the choice of the tokens, for one row and for seven, in line and as a tree, alone and with a
+    /// second thread.
     @Test func aDecodingPassAllocatesNothing() async {
         await #expect(processExitsWith: .success) {
             let model = try TestModels.target()
             for precision in [Activations.Precision.q8, .f32] {
                 for threads in [1, 2] {
                     let machine = try Machine(model, threads: threads, kv: .f16, precision: precision)
-                    for rows in [1, 7] {
-                        let counted = try DecodingLoop(machine, rows: rows).count(passes: 20)
+                    for (rows, parents) in [(1, []), (7, []), (7, [-1, -1, 0, 0, 3, 1])] as [(Int, [Int32])] {
+                        let counted = try DecodingLoop(machine, rows: rows, parents: parents).count(passes: 20)
                         guard counted == 0 else {
                             print(
-                                "\(counted) allocations in 20 passes of \(rows) rows, \(threads) threads, \(precision)")
+                                "\(counted) allocations in 20 passes of \(rows) rows, tree \(parents), "
+                                    + "\(threads) threads, \(precision)")
                             exit(EXIT_FAILURE)
                         }
                     }
@@ -42,6 +44,8 @@ import Testing
 private struct DecodingLoop {
     let machine: Machine
     let rows: Int
+    /// The tree that the latest rows are.
+    let parents: [Int32]
     var batch = RowBatch()
     var token: [Int32]
     let wanted: [Int]
@@ -50,16 +54,17 @@ private struct DecodingLoop {
     let history = TokenHistory(prompt: [])
     let noise = GumbelNoise(seed: 1)
 
-    init(_ machine: Machine, rows: Int) {
+    init(_ machine: Machine, rows: Int, parents: [Int32]) {
         self.machine = machine
         self.rows = rows
+        self.parents = parents
         token = [Int32](repeating: 5, count: rows)
         wanted = Array(0..<rows)
     }
 
     mutating func pass(at position: Int) throws {
         batch.removeAll()
-        batch.append(tokens: token, position: position, blocks: machine.tables[0])
+        batch.append(tokens: token, position: position, blocks: machine.tables[0], parents: parents)
         machine.transformer.forward(batch)
         let logits = machine.transformer.logits(rows: wanted[...])
         let vocabulary = machine.model.configuration.vocabularySize

@@ -76,6 +76,11 @@ struct Machine {
             batch.append(tokens: chunk.tokens, position: positions[chunk.sequence], blocks: tables[chunk.sequence])
             positions[chunk.sequence] += chunk.tokens.count
         }
+        return run(batch)
+    }
+
+    /// The logits of all rows.
+    func run(_ batch: RowBatch) -> [[Float]] {
         transformer.forward(batch)
         let vocabulary = model.configuration.vocabularySize
         let rows = Array(0..<batch.count)

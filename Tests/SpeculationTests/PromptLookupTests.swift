@@ -10,7 +10,7 @@ import Testing
     }
 
     private func draft(_ tokens: [Int32], limit: Int = 4) -> [Int32] {
-        PromptLookup().propose([request(tokens, limit: limit)])[0]
+        PromptLookup().lookUp([request(tokens, limit: limit)])[0].tokens
     }
 
     @Test func longestMatchFirst() {
@@ -73,24 +73,48 @@ import Testing
                         request(sequences[id] ?? [], limit: Int.random(in: 1...16, using: &random), id: id))
                 }
             }
-            let drafts = lookup.propose(requests)
+            let drafts = lookup.lookUp(requests)
+            #expect(lookup.lookUp(requests).map(\.tokens) == drafts.map(\.tokens))
             #expect(drafts.count == requests.count)
             for (request, draft) in zip(requests, drafts) {
-                #expect(draft == reference(request.tokens, limit: request.limit))
-                if !draft.isEmpty { found += 1 }
+                let tokens = reference(request.tokens, limit: request.limit)
+                #expect(draft.tokens == tokens)
+                let twin = RetrievalTwin(texts: [(0, request.tokens)])
+                #expect(draft == twin.describe(tokens, after: request.tokens, longest: PromptLookup.longestMatch))
+                if !tokens.isEmpty { found += 1 }
             }
         }
         #expect(found > 300)
         #expect(lookup.passes == 0)
     }
 
+    @Test func featuresCountAllOccurrences() {
+        func features(_ tokens: [Int32]) -> [MatchFeatures] {
+            PromptLookup().lookUp([request(tokens, limit: 3)])[0].features
+        }
+        // The latest "1" is followed by 3, as one of three: 2 follows more often. "1 3" never had another follower.
+        #expect(
+            features([1, 2, 1, 2, 1, 3, 9, 1]) == [
+                MatchFeatures(matchLength: 1, support: 3, follows: 1),
+                MatchFeatures(matchLength: 2, support: 1, follows: 1),
+                MatchFeatures(matchLength: 3, support: 1, follows: 1),
+            ])
+        // The pair at the very end counts as follower, not as a match of its own: what it repeats is the first 5.
+        #expect(features([5, 5]) == Array(repeating: MatchFeatures(matchLength: 1, support: 1, follows: 1), count: 3))
+        #expect(features([1, 2, 3]).isEmpty)
+    }
+
     @Test func forgetDropsTheIndex() {
         let lookup = PromptLookup()
-        #expect(lookup.propose([request([1, 2, 1], limit: 1)]) == [[2]])
+        #expect(lookup.bytes == 0)
+        #expect(lookup.lookUp([request([1, 2, 1], limit: 1)]).map(\.tokens) == [[2]])
         // The same id with another text would be answered from the old index.
         lookup.forget(1)
-        #expect(lookup.propose([request([7, 8, 9, 1], limit: 1)]) == [[]])
-        #expect(lookup.propose([request([7, 8, 9, 1, 7], limit: 2)]) == [[8, 9]])
+        #expect(lookup.lookUp([request([7, 8, 9, 1], limit: 1)]).map(\.tokens) == [[]])
+        #expect(lookup.lookUp([request([7, 8, 9, 1, 7], limit: 2)]).map(\.tokens) == [[8, 9]])
         lookup.forget(99)
+        #expect(lookup.bytes > 0)
+        lookup.forget(1)
+        #expect(lookup.bytes == 0)
     }
 }

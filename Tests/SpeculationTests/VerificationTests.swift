@@ -8,13 +8,13 @@ import Testing
 @Suite struct VerificationTests {
     static let vocabulary = 6
 
-    private static func logits(after tokens: [Int32], model: UInt64) -> [Float] {
+    static func logits(after tokens: [Int32], model: UInt64) -> [Float] {
         var random = SplitMix64(seed: model)
         for token in tokens.suffix(2) { random = SplitMix64(seed: random.next() ^ UInt64(token)) }
         return (0..<vocabulary).map { _ in Float.random(in: -2...2, using: &random) }
     }
 
-    private static func choose(
+    static func choose(
         after tokens: [Int32], model: UInt64, _ parameters: SamplingParameters, _ noise: GumbelNoise
     ) throws -> Int32 {
         try Sampler().choose(

@@ -25,7 +25,8 @@ extension Outcome: CustomStringConvertible {
     }
 }
 
-/// The events of requests, put together and checked for their order.
+/// The events of requests, put together and checked for their order. A sample goes by the id of its request plus its index,
+/// which no other request has.
 package struct EventLog {
     package private(set) var outcomes: [UInt64: Outcome] = [:]
     package private(set) var finishes: [UInt64: Finish] = [:]
@@ -41,7 +42,7 @@ package struct EventLog {
 
     private mutating func add(_ event: EngineEvent) {
         eventCount += 1
-        let id = event.requestID
+        let id = event.requestID + UInt64(event.sampleIndex)
         if finishes[id] != nil { problems.append("an event of request \(id) after its finish") }
         var outcome = outcomes[id] ?? Outcome()
         if String(validating: event.text, as: UTF8.self) == nil { problems.append("request \(id): broken UTF-8") }
@@ -57,6 +58,7 @@ package struct EventLog {
                 outcome.topLogprobs += logprobs.topLogprobs.map(\.bitPattern)
             }
         case .promptLogprobs:
+            if event.sampleIndex > 0 { problems.append("request \(id): prompt log-probabilities of a later sample") }
             if outcome != Outcome() { problems.append("request \(id): prompt log-probabilities come late or twice") }
             outcome.promptTokens = event.tokens
             outcome.promptLogprobs = event.logprobs?.ofTokens.map(\.bitPattern) ?? []
@@ -78,12 +80,20 @@ package struct EventLog {
 
 /// Requests that ran to their end.
 package struct Generation {
-    /// In the order of submission.
+    /// In the order of submission, and of the samples of each request.
     package let outcomes: [Outcome]
     package let finishes: [Finish]
     package let statistics: EngineStatistics
     /// Broken promises, of any kind; empty when all is well.
     package var problems: [String]
+}
+
+extension InferenceEngine {
+    /// Queues a request and says what its samples go by in an `EventLog`.
+    package func submitSamples(_ request: RequestOptions) throws -> [UInt64] {
+        let id = try submit(request)
+        return (0..<request.samples).map { id + UInt64($0) }
+    }
 }
 
 /// More steps than any test needs.
@@ -93,7 +103,7 @@ package let mostSteps = 20_000
 package func generate(_ engine: InferenceEngine, _ requests: [RequestOptions]) throws -> Generation {
     var log = EventLog()
     var problems: [String] = []
-    let ids = try requests.map { try engine.submit($0) }
+    let ids = try requests.flatMap { try engine.submitSamples($0) }
     var steps = 0
     while try engine.step() {
         steps += 1
@@ -157,5 +167,7 @@ package func inconsistencies(_ figures: EngineStatistics) -> [String] {
     let perPosition = figures.acceptedPerPosition
     check(zip(perPosition, perPosition.dropFirst()).allSatisfy { $0 >= $1 }, "a later position is accepted more often")
     check((perPosition.first ?? 0) <= figures.drafts, "more first positions than drafts")
+    check(figures.draftTime >= 0 && figures.verifyTime >= 0 && figures.controlTime >= 0, "a time is negative")
+    check(figures.draftTime + figures.verifyTime <= figures.stepTime, "the parts of steps take longer than the steps")
     return problems
 }

@@ -61,5 +61,11 @@ package func mixedRequests(
         $0.sampling.minP = 0.01
         $0.stopTexts = [stop]
     }
+    add(0.9) {
+        $0.samples = 3
+        $0.promptLogprobs = 1
+        $0.logprobs = 1
+        $0.sampling.presencePenalty = 0.4
+    }
     return requests
 }

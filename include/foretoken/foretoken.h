@@ -262,17 +262,23 @@ void ftk_decoder_destroy(ftk_decoder *decoder);
 /* Runs the requests of one target model. */
 typedef struct ftk_engine ftk_engine;
 
-/* How the lengths of drafts are decided. */
+/* How the lengths of drafts are decided. No policy changes a text. */
 enum {
-    FTK_POLICY_OFF = 0,              /* plain decoding */
-    FTK_POLICY_STATIC = 1            /* always draft_length tokens */
+    FTK_POLICY_OFF = 0,              /* plain decoding; nothing is kept for drafts */
+    FTK_POLICY_STATIC = 1,           /* always draft_tokens tokens, whatever they cost */
+    FTK_POLICY_SMARTSPEC = 2,        /* Liu et al., arXiv 2406.14066 v1: one length for all requests, by mean acceptance */
+    FTK_POLICY_TURBOSPEC = 3,        /* the same, v3: kept for 20 steps, per request, off when it does not win clearly */
+    FTK_POLICY_ADASPEC = 4,          /* Huang et al., arXiv 2503.05096: by the draft model's own probabilities */
+    FTK_POLICY_GOODPUT = 5           /* for each request and step as far as it pays on this machine under its load */
 };
 
 /* Where drafts come from. */
 enum {
-    FTK_DRAFTER_AUTO = 0,            /* the draft model if one was given, else prompt lookup */
+    FTK_DRAFTER_AUTO = 0,            /* the draft model if one was given, else prompt lookup; with FTK_POLICY_GOODPUT all that
+                                        there are, and for each request and step the one that promises most */
     FTK_DRAFTER_LOOKUP = 1,          /* what followed the latest tokens earlier in the same sequence */
-    FTK_DRAFTER_MODEL = 2            /* the draft model */
+    FTK_DRAFTER_MODEL = 2,           /* the draft model */
+    FTK_DRAFTER_SUFFIX = 3           /* what mostly followed the longest match in the sequence or in finished requests */
 };
 
 /* The storage type of the KV cache. */
@@ -312,9 +318,10 @@ typedef void (*ftk_log_callback)(int32_t level, const char *message, void *user_
 
 typedef struct ftk_engine_options {
     uint32_t struct_size;
-    int32_t policy;                  /* FTK_POLICY_*. Default FTK_POLICY_OFF */
+    int32_t policy;                  /* FTK_POLICY_*. Default FTK_POLICY_GOODPUT */
     int32_t drafter;                 /* FTK_DRAFTER_*. Default FTK_DRAFTER_AUTO */
-    uint32_t draft_tokens;           /* length of a draft, 1 to FTK_MAX_DRAFT_TOKENS. Default 4 */
+    uint32_t draft_tokens;           /* static: tokens of a draft; others: the most of them, up to FTK_MAX_DRAFT_TOKENS. Default 0:
+                                        4 for static, 16 for goodput, 8 for the others */
     ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share the target's tokens. Default NULL */
     int32_t kv_type;                 /* FTK_KV_*, of target and draft. Default FTK_KV_AUTO */
     int32_t run_mode;                /* FTK_RUN_*. Default FTK_RUN_MANUAL */
@@ -329,6 +336,8 @@ typedef struct ftk_engine_options {
     int32_t reserved;                /* must be 0. Default 0 */
     ftk_log_callback log;            /* NULL: none. Default NULL */
     void *log_user_data;
+    uint64_t draft_pool_bytes;       /* for texts of finished requests, which FTK_DRAFTER_SUFFIX drafts from. Default 67108864
+                                        (64 MiB); 0: nothing of a request outlives it. Only requests of one cache_salt share */
 } ftk_engine_options;
 
 #define ftk_engine_options_init(options) ftk_engine_options_init_sized((options), (uint32_t)sizeof(*(options)))
@@ -379,6 +388,7 @@ ftk_status ftk_engine_step(ftk_engine *engine);
  * read, write or close it. On failure -1. */
 ftk_status ftk_engine_event_fd(ftk_engine *engine, int32_t *descriptor);
 
+/* Each sample of a request counts as a request of its own. */
 typedef struct ftk_engine_stats {
     uint32_t struct_size;
     uint32_t running_requests;
@@ -473,6 +483,10 @@ typedef struct ftk_request_options {
      * a mistake is INVALID_ARGUMENT with its place. Drafts keep to it too. */
     const char *grammar;             /* in GBNF, the notation of llama.cpp. Default NULL */
     const char *json_schema;         /* a JSON schema; members come in the order in which it declares them. Default NULL */
+    /* Sharing. */
+    uint64_t cache_salt;             /* prompts share cached prefixes only with those of the same salt. Default 0 */
+    uint32_t n;                      /* samples: outputs of the same prompt, which is computed once, 1 to 64. Default 1 */
+    uint32_t reserved2;              /* must be 0. Default 0 */
 } ftk_request_options;
 
 #define ftk_request_options_init(options) ftk_request_options_init_sized((options), (uint32_t)sizeof(*(options)))
@@ -480,10 +494,16 @@ ftk_status ftk_request_options_init_sized(ftk_request_options *options, uint32_t
 
 /* Queues a request. `id` is never 0 and never used again. Errors: INVALID_ARGUMENT (naming the field), QUEUE_FULL,
  * CONTEXT_TOO_LONG (the prompt leaves no room), OUT_OF_MEMORY (it could never fit into the KV budget). A request that
- * runs never fails because another one came: where blocks are short, the least urgent one waits again. */
+ * runs never fails because another one came: where blocks are short, the least urgent one waits again.
+ *
+ * With n samples, every event says in sample_index whose it is, 0 to n - 1, and each sample ends with a finish event of its
+ * own. Sample 0 is what n = 1 gives; prompt log-probabilities come once, with sample 0. Each sample takes a place in the
+ * queue and among the running requests, and either all are queued or none. No other request has an id from `id` to
+ * `id` + n - 1, so that `id` + sample_index names a sample. */
 ftk_status ftk_submit(ftk_engine *engine, const ftk_request_options *options, uint64_t *id);
 
-/* Ends a request within one step; its finish event has the reason FTK_FINISH_CANCELLED. NOT_FOUND once it has finished. */
+/* Ends a request within one step; its finish event has the reason FTK_FINISH_CANCELLED, and so has that of each sample that
+ * has not finished. NOT_FOUND once all of it has finished. */
 ftk_status ftk_cancel(ftk_engine *engine, uint64_t id);
 
 /* ------------------------------------------------------------------------------------------------------------
@@ -493,7 +513,7 @@ ftk_status ftk_cancel(ftk_engine *engine, uint64_t id);
 enum {
     FTK_EVENT_TOKENS = 1,            /* tokens, and text where a code point was completed */
     FTK_EVENT_PROMPT_LOGPROBS = 2,   /* once, before the first token */
-    FTK_EVENT_FINISH = 3             /* the last event of its request */
+    FTK_EVENT_FINISH = 3             /* the last event of its request, or of one of its samples */
 };
 
 enum {
@@ -525,7 +545,7 @@ typedef struct ftk_request_stats {
     int64_t ttft_us;                 /* from submit to the first token; FTK_UNSET without one */
     int64_t tpot_us;                 /* (end - first token) / (tokens - 1); FTK_UNSET below two tokens */
     int64_t total_us;                /* from submit to the finish */
-    uint32_t cached_tokens;          /* tokens of the prompt that the prefix cache had */
+    uint32_t cached_tokens;          /* tokens of the prompt that the prefix cache, or another sample, had */
     uint32_t preemptions;            /* how often it gave its place to others; its tokens were computed again */
     int32_t ttft_attained;           /* 1: target_ttft_us was kept, 0: it was not, FTK_UNSET: there was none */
     int32_t tpot_attained;           /* the same of target_tpot_us; FTK_UNSET below two tokens too */
@@ -553,7 +573,9 @@ typedef struct ftk_event {
     int32_t finish_reason;           /* FTK_FINISH_* */
     ftk_status error;                /* FTK_OK unless the reason is FTK_FINISH_ERROR */
     const char *error_text;          /* "" unless there is one */
-    const ftk_request_stats *stats;  /* NULL in other events */
+    const ftk_request_stats *stats;  /* of the sample; NULL in other events */
+    uint32_t sample_index;           /* 0 to n - 1 */
+    uint32_t reserved;               /* 0 */
 } ftk_event;
 
 /* Events in the order in which they happened, each delivered exactly once, whichever thread polls. */

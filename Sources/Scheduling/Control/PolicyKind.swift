@@ -1,5 +1,5 @@
 /// The policies that an engine offers, in the order of the C interface.
-package enum PolicyKind: Int, Sendable, CaseIterable {
+package enum PolicyKind: Int32, Sendable, CaseIterable {
     case off = 0
     case `static` = 1
     case smartspec = 2

@@ -7,6 +7,8 @@ package struct PassCosts: Sendable, Equatable {
     package private(set) var base: [Double]
     package var perContext: Double
     package var perAttended: Double
+    /// Which entries were measured; empty: all.
+    package var measured: [Bool] = []
 
     /// `base` is made monotone: a wider pass costs no less than a narrower one.
     package init(widths: [Int], base: [Double], perContext: Double = 0, perAttended: Double = 0) {
@@ -16,6 +18,12 @@ package struct PassCosts: Sendable, Equatable {
         self.perContext = perContext
         self.perAttended = perAttended
         for index in base.indices.dropFirst() { self.base[index] = max(self.base[index], self.base[index - 1]) }
+    }
+
+    /// A width of the table within `range` whose price is only guessed: the one at `place`, from 0 to 1, among them.
+    package func guessedWidth(in range: Range<Int>, place: Double) -> Int? {
+        let guessed = measured.indices.filter { !measured[$0] && range.contains(widths[$0]) }
+        return guessed.isEmpty ? nil : widths[guessed[min(guessed.count - 1, Int(place * Double(guessed.count)))]]
     }
 
     /// The time of the rows alone. Beyond the table the last slope goes on; 0 for no rows.

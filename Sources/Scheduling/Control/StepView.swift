@@ -49,6 +49,8 @@ package struct DecodingView: Sendable {
     package var context: Int
     /// The most drafted tokens that could be of use, that there is memory for, and that the request allows.
     package var room: Int
+    /// Tokens that the request may still get; what is paid once has to pay within these.
+    package var remaining: Int
     /// What retrieval found, at most one for each source.
     package var proposals: [DraftView] = []
     /// Committed tokens that the draft model has not seen; the latest one is always among them. 0: no draft model.
@@ -64,6 +66,7 @@ package struct DecodingView: Sendable {
         self.id = id
         self.context = context
         self.room = room
+        remaining = room + 1
     }
 }
 
@@ -169,8 +172,23 @@ package struct StepOutcome: Sendable {
     package var draftTime = 0.0
     package var targetTime = 0.0
     package var stepTime = 0.0
-    /// Requests that took part in each pass of the draft model, and the time of the pass.
-    package var draftPasses: [(requests: Int, rows: Int, time: Double)] = []
+    package var draftPasses: [DraftPass] = []
+
+    /// A pass of the draft model.
+    package struct DraftPass: Sendable {
+        package var requests: Int
+        package var rows: Int
+        /// The tokens of its requests.
+        package var context: Int
+        package var time: Double
+
+        package init(requests: Int, rows: Int, context: Int, time: Double) {
+            self.requests = requests
+            self.rows = rows
+            self.context = context
+            self.time = time
+        }
+    }
 
     package init() {}
 

@@ -56,9 +56,14 @@ FTK_CHAT_ADD_GENERATION_PROMPT = 1
 # Engine.
 FTK_POLICY_OFF = 0
 FTK_POLICY_STATIC = 1
+FTK_POLICY_SMARTSPEC = 2
+FTK_POLICY_TURBOSPEC = 3
+FTK_POLICY_ADASPEC = 4
+FTK_POLICY_GOODPUT = 5
 FTK_DRAFTER_AUTO = 0
 FTK_DRAFTER_LOOKUP = 1
 FTK_DRAFTER_MODEL = 2
+FTK_DRAFTER_SUFFIX = 3
 FTK_KV_AUTO = 0
 FTK_KV_F32 = 1
 FTK_KV_F16 = 2
@@ -170,6 +175,7 @@ class ftk_engine_options(ctypes.Structure):
         ("reserved", c_int32),
         ("log", ftk_log_callback),
         ("log_user_data", c_void_p),
+        ("draft_pool_bytes", c_uint64),
     ]
 
 
@@ -257,6 +263,9 @@ class ftk_request_options(ctypes.Structure):
         ("deadline_us", c_int64),
         ("grammar", c_char_p),
         ("json_schema", c_char_p),
+        ("cache_salt", c_uint64),
+        ("n", c_uint32),
+        ("reserved2", c_uint32),
     ]
 
 
@@ -300,6 +309,8 @@ class ftk_event(ctypes.Structure):
         ("error", ftk_status),
         ("error_text", c_char_p),
         ("stats", POINTER(ftk_request_stats)),
+        ("sample_index", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 

@@ -33,9 +33,9 @@ class Engine:
         model: Model,
         draft: Model | None = None,
         *,
-        policy: str = "off",
+        policy: str = "goodput",
         drafter: str = "auto",
-        draft_tokens: int = 4,
+        draft_tokens: int = 0,
         kv: str = "auto",
         activations: str = "q8",
         background: bool = True,
@@ -47,8 +47,10 @@ class Engine:
         max_step_tokens: int = 256,
         log: Log | None = None,
         log_level: str = "warning",
+        draft_pool_bytes: int = 64 << 20,
     ) -> None:
-        """policy: "off" or "static". drafter: "auto", "lookup" or "model" (which needs `draft`).
+        """policy: "off", "static", "smartspec", "turbospec", "adaspec" or "goodput". drafter: "auto", "lookup", "suffix" or
+        "model" (which needs `draft`).
         kv: "auto", "f32", "f16" or "q8_0". activations: "q8", or "f32", which is exact and slower. 0 means the library's choice; see ftk_engine_options."""
         options = EngineOptions(
             policy=policy,
@@ -65,6 +67,7 @@ class Engine:
             max_step_tokens=max_step_tokens,
             log=log,
             log_level=log_level,
+            draft_pool_bytes=draft_pool_bytes,
         )
         struct = engine_options(options, draft)
         pointer = ctypes.c_void_p()
@@ -75,11 +78,12 @@ class Engine:
 
     def submit(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Request:
         """Queues a request, to be read later."""
-        mailbox, request = self._dispatcher.submit(request_options(prompt, options))
-        return Request(self, mailbox, request)
+        struct = request_options(prompt, options)
+        mailbox, request = self._dispatcher.submit(struct)
+        return Request(self, mailbox, request, struct.n)
 
     def generate(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Completion:
-        """Text, token ids or messages to a completion."""
+        """Text, token ids or messages to a completion. For n > 1 of them: submit(...).results()."""
         return self.submit(prompt, **options).result()
 
     async def agenerate(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Completion:

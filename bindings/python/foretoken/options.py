@@ -24,8 +24,20 @@ Prompt = Union[str, bytes, Sequence[int], Sequence[Message]]
 Log = Callable[[str, str], Any]
 """Called with (level, message) on any thread; level is "error", "warning", "info" or "debug"."""
 
-POLICIES = {"off": _abi.FTK_POLICY_OFF, "static": _abi.FTK_POLICY_STATIC}
-DRAFTERS = {"auto": _abi.FTK_DRAFTER_AUTO, "lookup": _abi.FTK_DRAFTER_LOOKUP, "model": _abi.FTK_DRAFTER_MODEL}
+POLICIES = {
+    "off": _abi.FTK_POLICY_OFF,
+    "static": _abi.FTK_POLICY_STATIC,
+    "smartspec": _abi.FTK_POLICY_SMARTSPEC,
+    "turbospec": _abi.FTK_POLICY_TURBOSPEC,
+    "adaspec": _abi.FTK_POLICY_ADASPEC,
+    "goodput": _abi.FTK_POLICY_GOODPUT,
+}
+DRAFTERS = {
+    "auto": _abi.FTK_DRAFTER_AUTO,
+    "lookup": _abi.FTK_DRAFTER_LOOKUP,
+    "model": _abi.FTK_DRAFTER_MODEL,
+    "suffix": _abi.FTK_DRAFTER_SUFFIX,
+}
 ACTIVATIONS = {"f32": _abi.FTK_ACTIVATIONS_F32, "q8": _abi.FTK_ACTIVATIONS_Q8}
 KV_TYPES = {"auto": _abi.FTK_KV_AUTO, "f32": _abi.FTK_KV_F32, "f16": _abi.FTK_KV_F16, "q8_0": _abi.FTK_KV_Q8_0}
 LOG_LEVELS = {
@@ -54,6 +66,7 @@ class EngineOptions(TypedDict, total=False):
     max_step_tokens: int
     log: Log | None
     log_level: str
+    draft_pool_bytes: int
 
 
 class RequestOptions(TypedDict, total=False):
@@ -83,6 +96,8 @@ class RequestOptions(TypedDict, total=False):
     deadline_us: int | None
     grammar: str | None
     json_schema: None | str | Mapping[str, Any]
+    cache_salt: int | None
+    n: int | None
 
 
 def choice(name: str, value: Any, values: Mapping[str, int]) -> int:

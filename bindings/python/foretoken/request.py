@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING
 
 from ._dispatch import Mailbox
-from .errors import ForetokenError, NotFoundError
-from .results import Chunk, Completion, completion_of
+from .errors import ForetokenError, InvalidArgumentError, NotFoundError
+from .results import Chunk, Completion, completions_of
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 class Request:
     """A request of an engine: iterate it, with `for` or `async for`, or ask for its result(); once, by one consumer.
 
-    Closing or dropping it before its end cancels it.
+    A request of n samples has results(), in their order. Its chunks come as they are made: each says in sample_index whose
+    it is, and the iteration ends with the last sample. An error of one sample ends the whole request. Closing or dropping it before its end cancels it.
     """
 
-    def __init__(self, engine: Engine, mailbox: Mailbox, id: int) -> None:
+    def __init__(self, engine: Engine, mailbox: Mailbox, id: int, samples: int = 1) -> None:
         """Engine.submit makes requests."""
         self.id = id
+        self.samples = samples
+        self._open = samples  # of them, those that have not finished
         self._engine = engine  # keeps it open
         self._dispatcher = engine._dispatcher
         self._mailbox = mailbox
@@ -33,7 +36,7 @@ class Request:
         try:
             while not self._finished:
                 chunk = self._dispatcher.receive(self._mailbox)
-                self._finished = chunk.finish_reason is not None
+                self._note(chunk)
                 yield chunk
         finally:
             self.close()
@@ -43,24 +46,45 @@ class Request:
             with self._dispatcher.watched(asyncio.get_running_loop()):
                 while not self._finished:
                     chunk = await self._dispatcher.receive_async(self._mailbox)
-                    self._finished = chunk.finish_reason is not None
+                    self._note(chunk)
                     yield chunk
         finally:
             self.close()
 
+    def _note(self, chunk: Chunk) -> None:
+        if chunk.finish_reason is not None:
+            self._open -= 1
+            self._finished = self._open == 0
+
     def result(self) -> Completion:
-        """Waits for the end of the request."""
-        return completion_of(list(self))
+        """Waits for the end of the request, which must have one sample."""
+        self._check_single()
+        return self.results()[0]
+
+    def results(self) -> list[Completion]:
+        """Waits for the end of all samples."""
+        return completions_of(list(self), self.samples)
 
     async def aresult(self) -> Completion:
-        """Waits for the end of the request; cancelling the task cancels the request."""
+        """result() for coroutines; cancelling the task cancels the request."""
+        self._check_single()
+        return (await self.aresults())[0]
+
+    async def aresults(self) -> list[Completion]:
+        """results() for coroutines; cancelling the task cancels the request."""
         try:
-            return completion_of([chunk async for chunk in self])
+            return completions_of([chunk async for chunk in self], self.samples)
         finally:
             self.close()
 
+    def _check_single(self) -> None:
+        if self.samples != 1:
+            raise InvalidArgumentError(
+                f"n is {self.samples}, so there is more than one result; ask submit(...) for its results()"
+            )
+
     def cancel(self) -> None:
-        """Ends the request within one step; its last chunk has the finish_reason "cancelled"."""
+        """Ends the request within one step; samples that had not finished end with the finish_reason "cancelled"."""
         if not self._finished:
             with contextlib.suppress(NotFoundError):  # it has just finished
                 self._dispatcher.cancel(self.id)

@@ -155,7 +155,7 @@ class PromptLogprobs:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one event of a request brought. The last chunk has a finish_reason and the statistics."""
+    """What one event of a request brought. The last chunk of each sample has a finish_reason and the statistics."""
 
     request_id: int
     text: str = ""
@@ -165,11 +165,12 @@ class Chunk:
     prompt_logprobs: PromptLogprobs | None = None
     finish_reason: str | None = None
     stats: RequestStats | None = None
+    sample_index: int = 0
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The whole output of a request."""
+    """The whole output of a request, or of one of its samples. Prompt log-probabilities come with sample 0."""
 
     request_id: int
     text: str
@@ -179,6 +180,7 @@ class Completion:
     logprobs: list[float] | None = None
     top_logprobs: TopLogprobs | None = None
     prompt_logprobs: PromptLogprobs | None = None
+    sample_index: int = 0
 
     @property
     def usage(self) -> Usage:
@@ -204,7 +206,7 @@ class Score:
 
 
 def completion_of(chunks: list[Chunk]) -> Completion:
-    """Joins all chunks of a request."""
+    """Joins all chunks of a sample."""
     last = chunks[-1]
     assert last.finish_reason is not None and last.stats is not None
     return Completion(
@@ -216,7 +218,16 @@ def completion_of(chunks: list[Chunk]) -> Completion:
         logprobs=_joined([chunk.logprobs for chunk in chunks]),
         top_logprobs=_joined([chunk.top_logprobs for chunk in chunks]),
         prompt_logprobs=next((chunk.prompt_logprobs for chunk in chunks if chunk.prompt_logprobs), None),
+        sample_index=last.sample_index,
     )
+
+
+def completions_of(chunks: list[Chunk], samples: int) -> list[Completion]:
+    """Joins all chunks of a request, sample by sample."""
+    parts: list[list[Chunk]] = [[] for _ in range(samples)]
+    for chunk in chunks:
+        parts[chunk.sample_index].append(chunk)
+    return [completion_of(part) for part in parts]
 
 
 def _joined(lists: list[Any]) -> Any:
@@ -233,7 +244,7 @@ def chunk_of(event: _abi.ftk_event) -> Chunk:
     if event.kind == _abi.FTK_EVENT_PROMPT_LOGPROBS:
         # The last position has no token that follows it.
         scored = PromptLogprobs(tokens, (logprobs or [])[:-1], (top or [])[:-1])
-        return Chunk(event.request_id, prompt_logprobs=scored)
+        return Chunk(event.request_id, prompt_logprobs=scored, sample_index=event.sample_index)
     return Chunk(
         request_id=event.request_id,
         text=ctypes.string_at(event.text, event.text_bytes).decode("utf-8", "replace") if event.text else "",
@@ -244,6 +255,7 @@ def chunk_of(event: _abi.ftk_event) -> Chunk:
         if event.kind == _abi.FTK_EVENT_FINISH
         else None,
         stats=_stats(event.stats.contents) if event.stats else None,
+        sample_index=event.sample_index,
     )
 
 

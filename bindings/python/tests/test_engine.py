@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import subprocess
 import sys
 import unittest
+from typing import Any
 
 from common import PROMPT, ROOT, ModelCase, foretoken
 
@@ -259,6 +261,67 @@ class StreamTests(ModelCase):
         self.assertEqual("".join(chunk.text for chunk in stream), self.expected(max_tokens=8, temperature=0))
 
 
+class SampleTests(ModelCase):
+    def test_samples_are_a_list(self) -> None:
+        engine = self.engine()
+        options = {"max_tokens": 16, "temperature": 1.0, "seed": 5}
+        samples = engine.submit(PROMPT, n=3, **options).results()
+        self.assertEqual([sample.sample_index for sample in samples], [0, 1, 2])
+        self.assertEqual(samples[0].tokens, engine.generate(PROMPT, **options).tokens)
+        self.assertEqual(len({sample.text for sample in samples}), 3)
+        self.assertEqual([sample.stats.seed for sample in samples], [5, 5, 5])
+        again = engine.submit(PROMPT, n=3, **options)
+        self.assertEqual((again.samples, again.results()[2].tokens), (3, samples[2].tokens))
+        self.assertEqual(asyncio.run(self.gather(engine, options)), [sample.tokens for sample in samples])
+
+    async def gather(self, engine: foretoken.Engine, options: dict[str, Any]) -> list[list[int]]:
+        return [sample.tokens for sample in await engine.submit(PROMPT, n=3, **options).aresults()]
+
+    def test_chunks_say_whose_they_are(self) -> None:
+        for background in (True, False):
+            engine = self.engine(background=background)
+            options = {"max_tokens": 12, "temperature": 1.0, "seed": 5, "n": 4, "prompt_logprobs": 0}
+            chunks = list(engine.stream(PROMPT, **options))
+            whole = engine.submit(PROMPT, **options).results()
+            for index, sample in enumerate(whole):
+                own = [chunk for chunk in chunks if chunk.sample_index == index]
+                self.assertEqual([token for chunk in own for token in chunk.tokens], sample.tokens)
+                self.assertEqual("".join(chunk.text for chunk in own), sample.text)
+                self.assertEqual([chunk.finish_reason is None for chunk in own], [True] * (len(own) - 1) + [False])
+                self.assertEqual(sample.prompt_logprobs is None, index > 0)
+
+    def test_one_result_needs_one_sample(self) -> None:
+        engine = self.engine()
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, r"n is 2.*results\(\)"):
+            engine.generate(PROMPT, n=2, max_tokens=1500, ignore_eos=True)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, r"n is 2.*results\(\)"):
+            asyncio.run(engine.agenerate(PROMPT, n=2, max_tokens=1500, ignore_eos=True))
+
+    def test_leaving_a_stream_cancels_all_samples(self) -> None:
+        engine = self.engine()
+        for chunk in engine.stream(PROMPT, n=3, max_tokens=1500, ignore_eos=True):
+            if chunk.sample_index == 2:
+                break
+        engine.generate("x", max_tokens=4, ignore_eos=True)
+        stats = engine.stats()
+        self.assertEqual((stats.finished_requests, stats.running_requests, stats.queued_requests), (4, 0, 0))
+
+    def test_cancelled_samples_have_results(self) -> None:
+        request = self.engine().submit(PROMPT, n=3, max_tokens=1500, ignore_eos=True)
+        request.cancel()
+        self.assertEqual([sample.finish_reason for sample in request.results()], ["cancelled"] * 3)
+
+    def test_salts_keep_prompts_apart(self) -> None:
+        engine = self.engine()
+
+        def cached(salt: int | None) -> int:
+            return engine.generate(PROMPT * 20, max_tokens=1, cache_salt=salt).stats.cached_tokens
+
+        self.assertEqual([cached(None), cached(1), cached(2**64 - 1)], [0, 0, 0])
+        self.assertTrue(all(cached(salt) >= 32 for salt in (None, 0, 1, 2**64 - 1)))
+        self.assertEqual(cached(2), 0)
+
+
 class SpeculationTests(ModelCase):
     def test_text_never_changes(self) -> None:
         with foretoken.Model(foretoken.bundled("draft")) as draft:
@@ -364,7 +427,7 @@ class ErrorTests(ModelCase):
             {"temperature": -1}, {"temperature": math.nan}, {"top_p": 0}, {"top_k": -1}, {"max_tokens": -7},
             {"max_tokens": 2**40}, {"stop": ""}, {"stop": "a\0b"}, {"stop_tokens": [99999]}, {"logit_bias": {99999: 1}},
             {"logit_bias": {1: "x"}}, {"seed": -1}, {"logprobs": 5000}, {"logprobs_kind": "cooked"},
-            {"speculation": 17}, {"speculation": "on"}, {"temperature": "warm"},
+            {"speculation": 17}, {"speculation": "on"}, {"temperature": "warm"}, {"n": 0}, {"n": 65}, {"cache_salt": -1},
         ):  # fmt: skip
             name = next(iter(options))
             with self.subTest(options), self.assertRaisesRegex(foretoken.InvalidArgumentError, name):

@@ -1,0 +1,312 @@
+import Formats
+import Kernels
+import Scheduling
+import Speculation
+
+/// A request that decodes in a step, as its drafts see it.
+struct SpeculationAsk {
+    /// Its limit is the most tokens that could be of use.
+    let request: DraftRequest
+    /// The request's own wish; nil leaves the length to the policy, 0 wants no drafts.
+    let fixedLength: Int?
+    /// Its distribution is bent by more than temperature and filters.
+    let isPeculiar: Bool
+    let neededTokens: Double
+    /// Tokens that the request may still get.
+    let remaining: Int
+    let targetTPOT: Double?
+}
+
+/// What was drafted for a request.
+struct SpeculativeDraft {
+    /// To be verified.
+    var tokens: [Int32] = []
+    var source: DraftSource?
+    /// Of all that was drafted, also what is not verified.
+    var features: [DraftFeature] = []
+    var choices: [DraftChoice] = []
+    /// What retrieval found, whether it is used or not.
+    var found: [(source: DraftSource, draft: RetrievalDraft)] = []
+    /// Why it is not longer.
+    var limit = DraftLimit.length
+}
+
+/// Drafts for the requests of a step as far as the policy wants, and learns from what came of it.
+final class Speculator {
+    private let retrieval: [(source: DraftSource, drafter: any RetrievalDrafter)]
+    private let model: DraftModelDrafter?
+    private var policy: any SpeculationPolicy
+    private var table: CostTable
+    private let isOff: Bool
+    private let log: EngineLog
+    private var view = StepView()
+    /// Of the step under way.
+    private var draftTime: Int64 = 0
+    /// Microseconds that drafts took so far, policies included.
+    private(set) var totalDraftTime: Int64 = 0
+    private var steps: UInt64 = 0
+    /// Microseconds that policies took so far.
+    private(set) var controlTime = 0.0
+
+    init(
+        policy: any SpeculationPolicy, isOff: Bool, costs: StepCosts,
+        retrieval: [(source: DraftSource, drafter: any RetrievalDrafter)], model: DraftModelDrafter?, log: EngineLog
+    ) {
+        self.policy = policy
+        self.isOff = isOff
+        self.retrieval = retrieval
+        self.model = model
+        self.log = log
+        table = CostTable(costs)
+    }
+
+    var costs: StepCosts { table.costs }
+    /// Whether anyone will ask for the costs.
+    var learnsCosts: Bool { !isOff }
+    var passes: Int { model?.passes ?? 0 }
+
+    func forget(_ id: UInt64) {
+        policy.forget(id)
+        model?.forget(id)
+        for entry in retrieval { entry.drafter.forget(id) }
+    }
+
+    /// The blocks of a request hold other keys and values now, or are other blocks.
+    func forgetCache(_ id: UInt64) { model?.forget(id) }
+
+    /// The text of a request that ended, for others to be drafted from.
+    func remember(_ text: FinishedText) {
+        for entry in retrieval { entry.drafter.observe(text) }
+    }
+
+    // MARK: Drafting
+
+    /// Whether anything could be drafted for any of these; plain decoding costs nothing here.
+    func wants(_ asks: [SpeculationAsk]) -> Bool {
+        asks.contains { $0.request.limit > 0 && $0.fixedLength ?? (isOff ? 0 : 1) > 0 }
+    }
+
+    /// A draft for each request. `base` says what else the step carries; `reserve` finds memory for so many more tokens of
+    /// the request with an id, says for how many there was room, and gives the blocks that the request has then.
+    func draft(
+        _ asks: [SpeculationAsk], _ base: StepView,
+        reserve: (_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32])
+    ) -> [SpeculativeDraft] {
+        let start = monotonicMicroseconds()
+        defer {
+            draftTime = monotonicMicroseconds() - start
+            totalDraftTime += draftTime
+        }
+        var drafts = look(asks)
+        pose(asks, base, drafts)
+        var wishes = wishes(asks, drafts)
+        var requests = asks.map(\.request)
+        for index in wishes.indices where wishes[index].length > 0 {
+            let room = reserve(requests[index].id, wishes[index].length)
+            if room.tokens < wishes[index].length {
+                wishes[index] = DraftWish(source: wishes[index].source, length: room.tokens, limit: .memory)
+            }
+            requests[index] = requests[index].limited(to: wishes[index].length, blocks: room.blocks)
+        }
+        take(wishes, &drafts)
+        runModel(asks, requests, wishes, &drafts)
+        cut(asks, wishes, &drafts)
+        return drafts
+    }
+
+    /// What retrieval finds for those that may use it.
+    private func look(_ asks: [SpeculationAsk]) -> [SpeculativeDraft] {
+        var drafts = asks.map { _ in SpeculativeDraft() }
+        let able = asks.indices.filter { asks[$0].request.limit > 0 && asks[$0].fixedLength != 0 }
+        for entry in retrieval {
+            do {
+                let found = try entry.drafter.lookUp(able.map { asks[$0].request })
+                for (index, draft) in zip(able, found) {
+                    let allowed =
+                        asks[index].request.constraint?.limiting(draft, to: asks[index].request.limit) ?? draft
+                    if !allowed.tokens.isEmpty { drafts[index].found.append((entry.source, allowed)) }
+                }
+            } catch {
+                log.write(.warning, "drafting failed, this step goes on without: \(error)")
+            }
+        }
+        return drafts
+    }
+
+    /// Describes the step to the policy.
+    private func pose(_ asks: [SpeculationAsk], _ base: StepView, _ drafts: [SpeculativeDraft]) {
+        view = base
+        view.coin = Self.coin(steps)
+        steps += 1
+        view.requests = zip(asks, drafts).map { ask, draft in
+            let request = ask.request
+            var own = DecodingView(
+                id: request.id, context: request.tokens.count, room: ask.fixedLength == nil ? request.limit : 0)
+            own.remaining = ask.remaining
+            own.proposals = draft.found.map { DraftView(source: $0.source, features: $0.draft.views) }
+            own.draftBacklog = request.limit > 0 ? model?.backlog(request.id, request.tokens) ?? 0 : 0
+            own.neededTokens = ask.neededTokens
+            own.targetTPOT = ask.targetTPOT
+            own.isPeculiar = ask.isPeculiar
+            return own
+        }
+    }
+
+    /// A number in [0, 1) that is another one in every step.
+    private static func coin(_ step: UInt64) -> Double {
+        // The golden ratio spreads its multiples evenly.
+        let value = Double(step) * 0.618_033_988_749_894_9
+        return value - value.rounded(.down)
+    }
+
+    private func wishes(_ asks: [SpeculationAsk], _ drafts: [SpeculativeDraft]) -> [DraftWish] {
+        let wishes = isOff ? asks.map { _ in DraftWish.none(.length) } : timed { policy.begin(view, table.costs) }
+        return zip(asks, wishes).enumerated().map { index, pair in
+            guard let length = pair.0.fixedLength, length > 0 else { return pair.1 }
+            var own = view.requests[index]
+            own.room = pair.0.request.limit
+            return FixedLengthPolicy.wish(own, length: length)
+        }
+    }
+
+    /// Takes up the retrieved drafts that are wished for.
+    private func take(_ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) {
+        for (index, wish) in wishes.enumerated() {
+            drafts[index].limit = wish.limit
+            guard let source = wish.source, source.isRetrieval,
+                let draft = drafts[index].found.first(where: { $0.source == source })?.draft
+            else { continue }
+            drafts[index].source = source
+            drafts[index].tokens = Array(draft.tokens.prefix(wish.length))
+            drafts[index].features = Array(draft.views.prefix(wish.length))
+        }
+    }
+
+    private func runModel(
+        _ asks: [SpeculationAsk], _ requests: [DraftRequest], _ wishes: [DraftWish],
+        _ drafts: inout [SpeculativeDraft]
+    ) {
+        let drafting = wishes.indices.filter { wishes[$0].source == .model && wishes[$0].length > 0 }
+        guard let model, !drafting.isEmpty else { return }
+        for index in drafting { drafts[index].source = .model }
+        do {
+            let choices = try model.draft(drafting.map { requests[$0] }) { choices in
+                for (index, own) in zip(drafting, choices) { drafts[index].features = own.map(\.view) }
+                if isOff { return drafting.map { _ in true } }
+                let goesOn = timed { policy.extend(view, table.costs, views(drafts)) }
+                return drafting.map { asks[$0].fixedLength != nil || goesOn[$0] }
+            }
+            for (index, own) in zip(drafting, choices) {
+                drafts[index].choices = own
+                drafts[index].features = own.map(\.view)
+                drafts[index].tokens = own.map(\.token)
+            }
+        } catch {
+            log.write(.warning, "drafting failed, this step goes on without: \(error)")
+            for index in drafting { drafts[index] = SpeculativeDraft() }
+        }
+    }
+
+    private func views(_ drafts: [SpeculativeDraft]) -> [DraftView?] {
+        drafts.map { draft in draft.source.map { DraftView(source: $0, features: draft.features) } }
+    }
+
+    /// Leaves of each draft what is worth verifying.
+    private func cut(_ asks: [SpeculationAsk], _ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) {
+        let drafted = drafts.map(\.tokens.count)
+        var lengths = drafted
+        if !isOff, drafted.contains(where: { $0 > 0 }) {
+            let chosen = timed { policy.select(view, table.costs, views(drafts)) }
+            for index in drafts.indices where asks[index].fixedLength == nil {
+                lengths[index] = max(0, min(chosen[index], drafted[index]))
+            }
+        }
+        var budget = view.rowBudget
+        for index in drafts.indices {
+            let length = min(lengths[index], budget)
+            if length < lengths[index] {
+                drafts[index].limit = .budget
+            } else if length < drafted[index] || drafted[index] < wishes[index].length && wishes[index].source == .model
+            {
+                drafts[index].limit = .gain
+            }
+            budget -= length
+            drafts[index].tokens.removeLast(drafted[index] - length)
+        }
+    }
+
+    // MARK: After the step
+
+    /// Takes what came of the drafts; `outcomes` has an element for each of the requests that were drafted for.
+    func commit(_ outcomes: [DraftOutcome], targetTime: Int64) {
+        var outcome = StepOutcome()
+        outcome.requests = outcomes
+        outcome.draftTime = Double(draftTime)
+        outcome.targetTime = Double(targetTime)
+        outcome.stepTime = outcome.draftTime + outcome.targetTime
+        outcome.draftPasses = model?.latestPasses ?? []
+        table.observe(view, outcome)
+        if !isOff { timed { policy.commit(view, table.costs, outcome) } }
+        model?.clearPasses()
+    }
+
+    /// A step without drafts tells what plain decoding costs.
+    func observePlain(_ view: StepView, time: Int64) {
+        guard !view.requests.isEmpty else { return }
+        var outcome = StepOutcome()
+        outcome.requests = view.requests.map { DraftOutcome(id: $0.id) }
+        outcome.targetTime = Double(time)
+        table.observe(view, outcome)
+    }
+
+    /// What the target said where the draft model drafted.
+    func observe(_ draft: SpeculativeDraft, target tokens: ArraySlice<Int32>, temperature: Float) {
+        if draft.source == .model { model?.observe(draft.choices, target: tokens, temperature: temperature) }
+    }
+
+    /// What the step would have taken without drafts, by the table.
+    var plainTime: Double { table.costs.targetTime(view, drafted: 0, attended: 0) }
+
+    private func timed<Result>(_ body: () -> Result) -> Result {
+        let start = monotonicNanoseconds()
+        defer { controlTime += Double(monotonicNanoseconds() - start) / 1000 }
+        return body()
+    }
+}
+
+extension DraftRequest {
+    /// The same with a shorter draft, and blocks for it.
+    fileprivate func limited(to length: Int, blocks: [Int32]) -> DraftRequest {
+        DraftRequest(
+            id: id, tokens: tokens, limit: min(limit, length), blocks: blocks, parameters: parameters,
+            processors: processors, history: history, noise: noise, constraint: constraint, isolation: isolation)
+    }
+}
+
+extension DraftChoice {
+    var view: DraftFeature { DraftFeature(margin: margin, probability: probability ?? 0) }
+}
+
+extension RetrievalDraft {
+    var views: [DraftFeature] {
+        features.map {
+            DraftFeature(
+                probability: Float($0.followProbability), matchLength: Int32(clamping: $0.matchLength),
+                support: Int32(clamping: $0.support))
+        }
+    }
+}
+
+extension GrammarConstraint {
+    /// The tokens of a draft that the grammar allows, and behind them those that it leaves no choice about.
+    fileprivate func limiting(_ draft: RetrievalDraft, to limit: Int) -> RetrievalDraft {
+        let tokens = limiting(draft.tokens, to: limit)
+        var result = RetrievalDraft(source: draft.source)
+        for (index, token) in tokens.enumerated() {
+            let isFound = index < draft.tokens.count && draft.tokens[index] == token
+            let forced = MatchFeatures(matchLength: 32, support: 32, follows: 32)
+            result.append(token, isFound ? draft.features[index] : forced)
+        }
+        return result
+    }
+}

@@ -1,0 +1,384 @@
+/// The default policy: expected useful tokens per second, as many as this machine gives at its present load.
+///
+/// The unit of decision is the pair (request, position). Survivals come from `SurvivalModel`, prices from the measured table,
+/// and `RowSolver` finds the best set of rows; between two passes of the draft model it is asked again with what these
+/// drafts turned out to be. What is not worth verifying is not drafted. A drafter is chosen for each request and step.
+/// Nothing here changes the text: drafts decide how many tokens a step yields, never which.
+package struct GoodputPolicy: SpeculationPolicy {
+    /// The most tokens of a draft.
+    package let maxDraft: Int
+
+    package private(set) var survival = SurvivalModel()
+    private var solver: RowSolver
+    private var retrievalGuard = SpeculationGuard()
+    private var modelGuard = SpeculationGuard()
+    private var modelProbe = ProbeSchedule()
+    /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
+    private var pace = Pace()
+    private var step = Decision()
+    /// Time that went into catching up and is not paid back yet.
+    private var debt = 0.0
+    private var plainProbe = PlainProbe()
+    private var speculated = false
+
+    /// What was decided in this step.
+    private struct Decision {
+        var wishes: [DraftWish] = []
+        var lambda = 0.0
+        /// Of a try, in times of a step; nil: this is none.
+        var probeCost: Double?
+        var isProbe: Bool { probeCost != nil }
+        var expected: RowSolver.Choice?
+        var sunk = 0.0
+        var lengths: [Int] = []
+    }
+
+    package init(costs: StepCosts, maxDraft: Int = 16) {
+        self.maxDraft = maxDraft
+        solver = RowSolver(costs: costs)
+    }
+
+    package mutating func forget(_ id: UInt64) { survival.forget(id) }
+
+    /// Whether speculation has to win by so much before it is begun.
+    private var hurdle: Double { speculated ? 1.0 : 1.005 }
+
+    // MARK: Before drafting
+
+    package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
+        step = Decision()
+        step.wishes = view.requests.map { _ in .none(.gain) }
+        step.lengths = view.requests.map { _ in 0 }
+        guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
+        let plain = plainChoice(view, costs)
+        step.lambda = view.prefillRows > 0 ? pace.rate ?? plain.rate : plain.rate
+        if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
+        let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
+        let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs)
+        var best = plain
+        var sources: [DraftSource?] = view.requests.map { _ in nil }
+        for assignment in assignments(view, costs, retrieval, model) {
+            let choice = solve(view, costs, assignment)
+            guard value(choice) > value(best), choice.rate > plain.rate * hurdle || view.prefillRows > 0 else {
+                continue
+            }
+            (best, sources) = (choice, assignment.map { $0?.source })
+        }
+        if view.prefillRows == 0 { step.lambda = best.rate }
+        step.expected = best
+        for index in view.requests.indices { wish(index, view, sources[index], best.lengths[index]) }
+        if !step.wishes.contains(where: { $0.source == .model }) { probeModel(view, costs) }
+        return step.wishes
+    }
+
+    private mutating func plainChoice(_ view: StepView, _ costs: StepCosts) -> RowSolver.Choice {
+        solver.pose(view, costs, lanes: view.requests.map { RowSolver.Lane(context: $0.context) })
+        return solver.plain
+    }
+
+    /// In steady decoding a step is worth its rate. One that carries prompts is worth what it gives over the usual pace:
+    /// measured by its own ratio a dear step would make rows look cheap.
+    private func value(_ choice: RowSolver.Choice) -> Double {
+        choice.tokens - step.lambda * choice.time
+    }
+
+    private mutating func wish(_ index: Int, _ view: StepView, _ source: DraftSource?, _ length: Int) {
+        let request = view.requests[index]
+        guard let source, length > 0 else {
+            let limit: DraftLimit =
+                request.room == 0 ? .end : modelGuard.isOff || retrievalGuard.isOff ? .guard : .gain
+            step.wishes[index] = .none(limit)
+            return
+        }
+        // How far a model's draft goes is decided between its passes.
+        let most = source == .model ? min(maxDraft, request.room) : length
+        let limit: DraftLimit = most < request.room ? .length : .end
+        step.wishes[index] = DraftWish(source: source, length: most, limit: source == .model ? limit : .gain)
+    }
+
+    // MARK: Lanes
+
+    private struct Candidate {
+        let source: DraftSource
+        let lane: RowSolver.Lane
+        /// Expected accepted tokens of the whole draft.
+        var tokens: Double { lane.survivals.reduce(0, +) }
+    }
+
+    private func lane(_ request: DecodingView, _ survivals: [Double]) -> RowSolver.Lane {
+        var lane = RowSolver.Lane(context: request.context)
+        lane.survivals = survivals
+        lane.required = required(request, survivals)
+        return lane
+    }
+
+    /// Rows until the expectation covers what the request's target needs.
+    private func required(_ request: DecodingView, _ survivals: [Double]) -> Int {
+        guard request.neededTokens > 1 else { return 0 }
+        var (tokens, rows) = (1.0, 0)
+        while rows < survivals.count, tokens < request.neededTokens, survivals[rows] > 0.05 {
+            tokens += survivals[rows]
+            rows += 1
+        }
+        return rows
+    }
+
+    private func retrievalLanes(_ view: StepView) -> [Candidate?] {
+        view.requests.map { request in
+            let candidates = request.proposals.compactMap { proposal -> Candidate? in
+                let most = min(request.room, maxDraft, proposal.features.count)
+                guard most > 0 else { return nil }
+                let draft = DraftView(source: proposal.source, features: Array(proposal.features.prefix(most)))
+                return Candidate(
+                    source: proposal.source, lane: lane(request, survival.survivals(draft, request: request.id)))
+            }
+            return candidates.max { $0.tokens < $1.tokens }
+        }
+    }
+
+    private func modelLanes(_ view: StepView, _ costs: StepCosts) -> [Candidate?] {
+        view.requests.map { request in
+            let most = min(request.room, maxDraft)
+            guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
+            var product = 1.0
+            var survivals: [Double] = []
+            for depth in 0..<most {
+                product *= survival.expected(depth: depth, request: request.id)
+                if product < 0.01 { break }
+                survivals.append(product)
+            }
+            var lane = lane(request, survivals)
+            lane.usesModel = true
+            return worthResuming(request, lane, costs) ? Candidate(source: .model, lane: lane) : nil
+        }
+    }
+
+    /// What the draft model missed has to go through it first. That is worth it if the rest of the request gains more.
+    private func worthResuming(_ request: DecodingView, _ lane: RowSolver.Lane, _ costs: StepCosts) -> Bool {
+        guard let draft = costs.draft, request.draftBacklog > 8 else { return true }
+        let price = draft.time(
+            rows: request.draftBacklog, context: request.context,
+            attended: request.draftBacklog * (request.context / 2 + 1))
+        let tokens = 1 + lane.survivals.prefix(4).reduce(0, +)
+        let plain = costs.target.base(rows: 1)
+        let step = costs.target.base(rows: 5) + 4 * draft.base(rows: 1)
+        let gainPerToken = plain - step / tokens
+        return gainPerToken * Double(request.remaining) > 1.5 * price
+    }
+
+    /// Who drafts with what: all with retrieval, all with the model, and each with what promises more.
+    private func assignments(
+        _ view: StepView, _ costs: StepCosts, _ retrieval: [Candidate?], _ model: [Candidate?]
+    ) -> [[Candidate?]] {
+        let hasRetrieval = retrieval.contains { $0 != nil }
+        let hasModel = model.contains { $0 != nil }
+        switch (hasRetrieval, hasModel) {
+        case (false, false): return []
+        case (true, false): return [retrieval]
+        case (false, true): return [model]
+        case (true, true):
+            let passes = costs.draftTime(requests: 1, context: 0) * step.lambda
+            let mixed = zip(retrieval, model).map { found, drafted -> Candidate? in
+                guard let found else { return drafted }
+                guard let drafted else { return found }
+                // Some of the model's passes are paid for by what the others gain from them.
+                let share = passes * min(4, drafted.tokens) / Double(max(1, view.requests.count))
+                return drafted.tokens - share > found.tokens ? drafted : found
+            }
+            return [retrieval, mixed]
+        }
+    }
+
+    private mutating func solve(_ view: StepView, _ costs: StepCosts, _ lanes: [Candidate?]) -> RowSolver.Choice {
+        solver.pose(
+            view, costs,
+            lanes: zip(view.requests, lanes).map { $1?.lane ?? RowSolver.Lane(context: $0.context) })
+        return view.prefillRows > 0 ? solver.best(lambda: step.lambda) : solver.bestRate()
+    }
+
+    // MARK: Probes
+
+    /// A model that is not drafted with says nothing of itself: now and then some requests try it, those first that it
+    /// has missed least of.
+    private mutating func probeModel(_ view: StepView, _ costs: StepCosts) {
+        guard view.prefillRows == 0, let draft = costs.draft, modelProbe.isDue(cost: 0) else { return }
+        let able = view.requests.indices.filter {
+            view.requests[$0].draftBacklog > 0 && view.requests[$0].room > 0 && step.wishes[$0].source == nil
+        }.sorted { view.requests[$0].draftBacklog < view.requests[$1].draftBacklog }
+        let plain = costs.targetTime(view, drafted: 0, attended: 0)
+        var (missed, drafted, attended) = (0, 0, 0)
+        for index in able.prefix(modelProbe.requests) {
+            let request = view.requests[index]
+            let length = min(2, request.room, view.rowBudget - drafted)
+            missed += request.draftBacklog
+            drafted += length
+            attended += length * request.context
+            let passes = draft.base(rows: missed) + draft.base(rows: modelProbe.requests)
+            let extra = passes + costs.targetTime(view, drafted: drafted, attended: attended) - plain
+            guard length > 0, plain > 0, modelProbe.isDue(cost: extra / plain) else { break }
+            step.wishes[index] = DraftWish(source: .model, length: length, limit: .length)
+            step.probeCost = extra / plain
+        }
+    }
+
+    // MARK: While drafting
+
+    package mutating func extend(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Bool] {
+        if step.isProbe { return drafts.map { $0 != nil } }
+        let choice = solveDrafted(view, costs, drafts, goesOn: true)
+        return drafts.indices.map { choice.lengths[$0] > drafts[$0]?.features.count ?? 0 }
+    }
+
+    package mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int] {
+        var lengths: [Int]
+        if step.isProbe {
+            lengths = drafts.map { $0?.features.count ?? 0 }
+        } else {
+            let choice = solveDrafted(view, costs, drafts, goesOn: false)
+            lengths = choice.lengths
+            step.expected = choice
+            explore(view, costs, drafts, &lengths)
+        }
+        step.lengths = lengths
+        return lengths
+    }
+
+    /// The best rows, given drafts as they are; `goesOn`: and as they may become.
+    private mutating func solveDrafted(
+        _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], goesOn: Bool
+    ) -> RowSolver.Choice {
+        let deepest = drafts.reduce(0) { max($0, $1?.source == .model ? $1?.features.count ?? 0 : 0) }
+        let lanes = view.requests.indices.map { index -> RowSolver.Lane in
+            let request = view.requests[index]
+            guard let draft = drafts[index] else { return RowSolver.Lane(context: request.context) }
+            var survivals = survival.survivals(draft, request: request.id)
+            let isModel = draft.source == .model
+            if goesOn, isModel, draft.features.count == deepest {
+                var product = survivals.last ?? 1
+                for depth in survivals.count..<max(survivals.count, step.wishes[index].length) {
+                    product *= survival.expected(depth: depth, request: request.id)
+                    if product < 0.01 { break }
+                    survivals.append(product)
+                }
+            }
+            var lane = lane(request, survivals)
+            lane.usesModel = isModel
+            lane.drafted = draft.features.count
+            return lane
+        }
+        solver.pose(view, costs, lanes: lanes)
+        return solver.best(lambda: step.lambda)
+    }
+
+    /// Positions that are always cut would never be learned of: now and then one draft is verified whole. And narrower
+    /// widths that are never taken would keep the price that was guessed for them: now and then one of those is.
+    private func explore(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], _ lengths: inout [Int]) {
+        guard !drafts.isEmpty, view.prefillRows == 0 else { return }
+        let (whole, part) = (1.0 / 64, 1.0 / 8)
+        if view.coin < whole {
+            let index = Int(view.coin / whole * Double(drafts.count))
+            let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
+            lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
+        } else if view.coin < whole + part {
+            let rows = lengths.reduce(0, +)
+            let wanted = costs.target.guessedWidth(
+                in: drafts.count + (rows + 2) / 3..<drafts.count + rows, place: (view.coin - whole) / part)
+            guard let wanted, !view.requests.contains(where: { $0.neededTokens > 1 }) else { return }
+            // The last of the longest first, so that requests stay alike.
+            for _ in wanted..<drafts.count + rows {
+                guard let longest = lengths.indices.max(by: { lengths[$0] < lengths[$1] }) else { return }
+                lengths[longest] -= 1
+            }
+        }
+    }
+
+    // MARK: After the step
+
+    package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
+        let sources = Set(outcome.requests.compactMap { $0.verified > 0 || !$0.features.isEmpty ? $0.source : nil })
+        for request in outcome.requests {
+            learn(request)
+            if request.verified == 0 { survival.age(request.id) }
+        }
+        if view.prefillRows == 0 { pace.add(tokens: outcome.emitted, time: outcome.stepTime) }
+        judge(view, costs, outcome, sources)
+        if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.isEmpty) }
+        speculated = !sources.isEmpty
+        if let cost = step.probeCost {
+            let tried = outcome.requests.filter { $0.source == .model }
+            let accepted = tried.reduce(0) { $0 + $1.accepted }
+            modelProbe.tried(cost: cost, promising: accepted > tried.count)
+        } else if sources.contains(.model) {
+            modelProbe.reset()
+        } else {
+            modelProbe.passStep()
+        }
+    }
+
+    private mutating func learn(_ request: DraftOutcome) {
+        for other in request.counterfactuals {
+            survival.observe(
+                other.draft, judged: other.judged, accepted: other.accepted, request: request.id,
+                isPeculiar: request.isPeculiar)
+        }
+        // Retrieval is judged above, whether it was used or not.
+        guard let source = request.source, request.counterfactuals.allSatisfy({ $0.draft.source != source })
+        else { return }
+        let judged = request.wasCut ? request.accepted : min(request.verified, request.accepted + 1)
+        survival.observe(
+            DraftView(source: source, features: request.features), judged: judged, accepted: request.accepted,
+            request: request.id, isPeculiar: request.isPeculiar)
+    }
+
+    /// Compares the step with plain steps for as many tokens.
+    private mutating func judge(
+        _ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome, _ sources: Set<DraftSource>
+    ) {
+        modelGuard.passStep()
+        retrievalGuard.passStep()
+        let catchUp = invest(costs, outcome)
+        guard !sources.isEmpty, !step.isProbe, view.prefillRows == 0, !view.requests.isEmpty else { return }
+        let plainStep = costs.targetTime(view, drafted: 0, attended: 0)
+        let plain = Double(outcome.emitted) / Double(view.requests.count) * plainStep
+        let count = view.requests.count
+        if sources.contains(.model) {
+            let taken = outcome.stepTime - catchUp + payment()
+            modelGuard.observe(taken: taken, plainStep: plainStep, plain: plain, requests: count)
+        } else {
+            retrievalGuard.observe(taken: outcome.stepTime, plainStep: plainStep, plain: plain, requests: count)
+        }
+    }
+
+    /// The part of the step's draft time that brought the draft model up to date. It is an investment: what follows has to
+    /// pay it back, not the step that made it.
+    private mutating func invest(_ costs: StepCosts, _ outcome: StepOutcome) -> Double {
+        guard let draft = costs.draft, let first = outcome.draftPasses.first, first.rows > 4 * first.requests
+        else { return 0 }
+        let share = 1 - draft.base(rows: first.requests) / draft.base(rows: first.rows)
+        let invested = first.time * max(0, share)
+        debt += invested
+        return invested
+    }
+
+    /// An instalment.
+    private mutating func payment() -> Double {
+        let part = debt / 64
+        debt -= part
+        return part
+    }
+}
+
+/// Tokens per microsecond of recent decoding.
+private struct Pace: Sendable {
+    private var tokens = 0.0
+    private var time = 0.0
+
+    var rate: Double? { time > 0 ? tokens / time : nil }
+
+    mutating func add(tokens newTokens: Int, time newTime: Double) {
+        guard newTime > 0 else { return }
+        let keep = 1 - 1.0 / 16
+        tokens = tokens * keep + Double(newTokens)
+        time = time * keep + newTime
+    }
+}

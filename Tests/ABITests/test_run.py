@@ -1,0 +1,39 @@
+"""`ftk run` with several samples."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import unittest
+
+import support
+
+
+class RunTests(unittest.TestCase):
+    def run_tool(self, *more: str) -> subprocess.CompletedProcess[str]:
+        ftk = str(support.prefix() / "bin" / "ftk")
+        return support.run([ftk, "run", "-m", support.DRAFT, "-p", "def main():", "-n", "8", "--temp", "1", *more])
+
+    def json(self, *more: str) -> object:
+        result = self.run_tool("--seed", "4", "--json", *more)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)
+
+    def test_samples_are_listed(self) -> None:
+        single, samples = self.json(), self.json("--samples", "3")
+        assert isinstance(single, dict) and isinstance(samples, list)
+        self.assertEqual(samples[0]["text"], single["text"])
+        self.assertEqual(len({sample["text"] for sample in samples}), 3)
+        shown = self.run_tool("--seed", "4", "--samples", "3").stdout
+        parts = [f"--- sample {index} ---\n{sample['text']}\n" for index, sample in enumerate(samples)]
+        self.assertEqual(shown, "".join(parts))
+
+    def test_impossible_numbers_are_refused(self) -> None:
+        for number in ("0", "-1", "65"):
+            result = self.run_tool(f"--samples={number}")
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn(f"n is {number}", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
