@@ -75,8 +75,8 @@ bench: build ## measure passes, the tokenizer and generation with and without sp
 	$(RELEASE)/ftk bench tokenizer -m $(or $(MODEL),$(TARGET))
 	$(RELEASE)/ftk compare -m $(TARGET) -d $(DRAFT) -n 128 --repeats 5 -p "$$(cat Tests/Demo/prompt.txt)"
 
-install: build ## install the library, its header, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
-	install -Dm644 include/foretoken/foretoken.h $(DESTDIR)$(PREFIX)/include/foretoken/foretoken.h
+install: build ## install the library, its headers, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/include/foretoken include/foretoken/foretoken.h include/foretoken/controller.h
 	install -Dm755 $(RELEASE)/libforetoken.so $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(VERSION)
 	strip --strip-unneeded $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(VERSION)
 	ln -sf libforetoken.so.$(VERSION) $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(ABI)

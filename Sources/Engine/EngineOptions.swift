@@ -33,14 +33,18 @@ package struct EngineOptions: Sendable {
     package var maxStepTokens = 256
     /// Memory for the texts of requests that have ended, from which others are drafted for; 0: none is kept.
     package var draftPoolBytes = 64 << 20
+    /// Microseconds that passes are measured for when the engine is created; 0: the sizes of the models say what they cost.
+    package var profileTime = 0
+    /// Where measured profiles are kept; nil: nowhere.
+    package var profileFolder: String?
     package var log = EngineLog()
 
     package init() {}
 
     package static let defaultKVTokens = 16384
-    package static let staticDraftTokens = 4
     /// Rows whose logits are computed at once.
     package static let logitRows = 64
+    package static let longestProfileTime = 3_600_000_000
 
     package func validate() throws {
         func check(_ holds: Bool, _ message: @autoclosure () -> String) throws {
@@ -63,6 +67,10 @@ package struct EngineOptions: Sendable {
             maxRunningRequests <= maxStepTokens,
             "max_running_requests is \(maxRunningRequests), but a step of max_step_tokens = \(maxStepTokens) has no row "
                 + "for each of them")
+        try check(
+            (0...Self.longestProfileTime).contains(profileTime),
+            "profile_us is \(profileTime); it must be from 0 to \(Self.longestProfileTime)")
+        try check(profileFolder != "", "profile_folder is empty; NULL keeps no profiles")
         try check(
             drafter != .model || draftModel != nil, "drafter is the draft model, but draft_model is not given")
     }

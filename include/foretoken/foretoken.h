@@ -338,6 +338,11 @@ typedef struct ftk_engine_options {
     void *log_user_data;
     uint64_t draft_pool_bytes;       /* for the texts of finished requests, from which FTK_DRAFTER_SUFFIX drafts for others of the
                                         same cache_salt; 0: nothing of a request outlives it. Default 67108864 */
+    uint64_t profile_us;             /* time to measure passes for while the engine is created, at most an hour, so that policies begin
+                                        with this machine's costs; 0: they begin with a guess from sizes. Default 0 */
+    const char *profile_folder;      /* a measured profile is kept here, a file for each pair of models and way to compute, and
+                                        read instead of measured next time, also with profile_us 0. A file or folder that cannot
+                                        be used is a warning. NULL: nothing is read or written. Default NULL */
 } ftk_engine_options;
 
 #define ftk_engine_options_init(options) ftk_engine_options_init_sized((options), (uint32_t)sizeof(*(options)))
