@@ -176,6 +176,8 @@ class ftk_engine_options(ctypes.Structure):
         ("log", ftk_log_callback),
         ("log_user_data", c_void_p),
         ("draft_pool_bytes", c_uint64),
+        ("profile_us", c_uint64),
+        ("profile_folder", c_char_p),
     ]
 
 
