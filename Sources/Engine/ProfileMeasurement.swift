@@ -41,7 +41,7 @@ package struct PassMeasurement {
         var shapes = ordered.map { PassTimes.Shape(rows: $0, context: 0) }
         let wide = min(16, maxRows)
         let context = min(Self.longContext, room - wide)
-        if context >= Self.leastContext {
+        if context >= Self.leastContext, wide > 1 {
             let far = [1, wide].map { PassTimes.Shape(rows: $0, context: context) }
             shapes.insert(contentsOf: far, at: min(4, shapes.count))
         }

@@ -1,4 +1,4 @@
-package import Formats
+import Formats
 import Kernels
 package import Model
 import Scheduling

@@ -1,5 +1,4 @@
 package import Formats
-import Kernels
 package import Scheduling
 
 /// What passes of an engine's models take on one machine, as it was measured.

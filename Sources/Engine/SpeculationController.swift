@@ -1,4 +1,4 @@
-package import Formats
+import Formats
 package import Scheduling
 
 /// The scheduler of drafts alone, for hosts that run models themselves. It keeps what each step said until the step ends,
@@ -206,7 +206,8 @@ package enum ControllerLimits {
         for (index, request) in step.requests.enumerated() {
             try check(request, "requests[\(index)]", hasDraftModel: hasDraftModel)
             guard ids.insert(request.id).inserted else {
-                throw Failure.invalid("id of requests[\(index)] is \(request.id), which another request of the step has")
+                throw Failure.invalid(
+                    "id of requests[\(index)] is \(request.id), which another request of the step has")
             }
         }
     }
@@ -222,7 +223,7 @@ package enum ControllerLimits {
         if let target = request.targetTPOT { _ = try CostLimits.time(target, "target_tpot_us of \(place)") }
         var sources: Set<DraftSource> = []
         for (index, proposal) in request.proposals.enumerated() {
-            let name = "proposals[\(index)] of \(place)"
+            let name = "\(place).proposals[\(index)]"
             guard proposal.source.isRetrieval, sources.insert(proposal.source).inserted else {
                 throw Failure.invalid("source of \(name) must be a retrieval source, and no two the same")
             }

@@ -136,7 +136,7 @@ private func decodingView(_ given: ftk_controller_request, _ place: String) thro
     request.isPeculiar = try flag(given.is_peculiar, "is_peculiar of \(place)")
     request.neededTokens = given.needed_tokens
     request.targetTPOT = given.target_tpot_us == 0 ? nil : given.target_tpot_us
-    let name = "proposals of \(place)"
+    let name = "\(place).proposals"
     guard (0...DraftSource.allCases.count).contains(given.proposal_count) else {
         throw Failure.invalid("proposal_count of \(place) is \(given.proposal_count), more than there are sources")
     }

@@ -14,7 +14,8 @@ struct ProfileCommand: ParsableCommand {
     @OptionGroup var engine: EngineArguments
     @OptionGroup var output: JSONFlag
     @Option(help: "Seconds to measure for.") var time = 2.0
-    @Option(help: ArgumentHelp("Write the table as JSON to a file, in place of what is there.", valueName: "table.json"))
+    @Option(
+        help: ArgumentHelp("Write the table as JSON to a file, in place of what is there.", valueName: "table.json"))
     var out: String?
 
     func run() throws {
@@ -24,7 +25,9 @@ struct ProfileCommand: ParsableCommand {
         let target = try loadModel(model.model, threads: engine.threads)
         var options = engine.options()
         options.draftModel = try engine.draft.map { try loadModel($0, threads: engine.threads) }
-        if let draft = options.draftModel { try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer) }
+        if let draft = options.draftModel {
+            try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer)
+        }
         let profile = try CostProfile.measure(target: target, options: options, budget: Int(time * 1e6)) {
             !Interrupt.isRequested
         }

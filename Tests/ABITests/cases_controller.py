@@ -34,7 +34,7 @@ STEP: dict[str, list[Any]] = {
     "prefill_attended_tokens": [2**63, HUGE],
     "row_budget": [2**20 + 1, HUGE],
     "coin": [math.nan, math.inf, -0.5, 1.0],
-    "request_count": [0, 2, 2**16 + 1, HUGE],
+    "request_count": [0, 2**16 + 1, HUGE],
 }
 REQUEST: dict[str, list[Any]] = {
     "is_peculiar": [2, BIG],

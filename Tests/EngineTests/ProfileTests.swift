@@ -118,7 +118,8 @@ private final class TimedExecutor: StepExecutor {
         let damages = [
             ("\"widths\": [1, 2, 8]", "\"widths\": [1, 8, 2]"), ("[1, 2, 8]", "[2, 3, 8]"), ("[1, 2, 8]", "[1, 2]"),
             ("[1, 2, 8]", "[1, 2.5, 8]"), ("[1, 2, 8]", "[1, 2, 1e300]"), ("100.25", "-1"), ("100.25", "0"),
-            ("100.25", "1e300"), ("100.25", "null"), ("12.5", "-1"), ("0.001", "\"x\""), ("\"threads\": 2", "\"threads\": 0"),
+            ("100.25", "1e300"), ("100.25", "null"), ("12.5", "-1"), ("0.001", "\"x\""),
+            ("\"threads\": 2", "\"threads\": 0"),
             ("\"draft\": {", "\"draught\": {"), ("\"isa\"", "\"usa\""),
         ]
         for (old, new) in damages {
@@ -175,7 +176,9 @@ private final class TimedExecutor: StepExecutor {
         request.seed = 7
         _ = try engine.submit(request)
         var tokens: [Int32] = []
-        while try engine.step() { for event in engine.poll(timeout: 0) where event.kind == .tokens { tokens += event.tokens } }
+        while try engine.step() {
+            for event in engine.poll(timeout: 0) where event.kind == .tokens { tokens += event.tokens }
+        }
         return tokens
     }
 
@@ -242,7 +245,9 @@ private final class TimedExecutor: StepExecutor {
     }
 
     @Test func optionsAreChecked() throws {
-        for (time, folder, name) in [(-1, nil, "profile_us"), (3_600_000_001, nil, "profile_us"), (0, "", "profile_folder")] {
+        for (time, folder, name) in [
+            (-1, nil, "profile_us"), (3_600_000_001, nil, "profile_us"), (0, "", "profile_folder"),
+        ] {
             var options = EngineOptions()
             options.profileTime = time
             options.profileFolder = folder

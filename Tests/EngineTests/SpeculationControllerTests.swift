@@ -143,7 +143,9 @@ import Testing
         let controller = try SpeculationController(policy: .static, draftTokens: 2, costs: Self.flat)
         func refuse(_ name: String, _ call: () throws -> Void) {
             let problem = failure(of: call)
-            #expect(problem?.code == .invalidArgument && problem?.message.contains(name) == true, "\(name): \(problem?.message ?? "")")
+            #expect(
+                problem?.code == .invalidArgument && problem?.message.contains(name) == true,
+                "\(name): \(problem?.message ?? "")")
         }
         refuse("id") { _ = try controller.begin(Self.step([5, 5])) }
         refuse("request_count") { _ = try controller.begin(StepView()) }
@@ -181,7 +183,11 @@ import Testing
             view.requests[index].neededTokens = CostLimits.longest
             view.requests[index].targetTPOT = 1e-300
             view.requests[index].proposals = [
-                DraftView(source: .suffix, features: Array(repeating: DraftFeature(margin: .infinity, probability: 1, matchLength: .max, support: .max), count: 1024))
+                DraftView(
+                    source: .suffix,
+                    features: Array(
+                        repeating: DraftFeature(margin: .infinity, probability: 1, matchLength: .max, support: .max),
+                        count: 1024))
             ]
         }
         (view.rowBudget, view.prefillRows) = (1 << 20, 1 << 20)
@@ -193,8 +199,12 @@ import Testing
             let lengths = try controller.select(drafts)
             #expect(zip(lengths, wishes).allSatisfy { $0 <= $1.length })
             var outcome = Self.outcome(lengths)
-            (outcome.draftTime, outcome.targetTime, outcome.stepTime) = (CostLimits.longest, CostLimits.longest, CostLimits.longest)
-            outcome.draftPasses = [StepOutcome.DraftPass(requests: 1 << 16, rows: 1 << 30, context: 1 << 46, time: CostLimits.longest)]
+            (outcome.draftTime, outcome.targetTime, outcome.stepTime) = (
+                CostLimits.longest, CostLimits.longest, CostLimits.longest
+            )
+            outcome.draftPasses = [
+                StepOutcome.DraftPass(requests: 1 << 16, rows: 1 << 30, context: 1 << 46, time: CostLimits.longest)
+            ]
             try controller.commit(outcome)
             view.prefillRows = 0
         }

@@ -69,7 +69,8 @@ import Testing
         for (rows, context) in [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (1, 1000), (16, 1000)] {
             let attended = rows * context + rows * (rows + 1) / 2
             times.add(
-                Shape(rows: rows, context: context), truth.time(rows: rows, context: context + rows, attended: attended))
+                Shape(rows: rows, context: context), truth.time(rows: rows, context: context + rows, attended: attended)
+            )
         }
         let costs = try #require(times.costs(prior: Self.prior))
         #expect(abs(costs.perContext - 0.3) < 1e-9 && abs(costs.perAttended - 0.07) < 1e-9)
@@ -92,6 +93,7 @@ import Testing
         times.add(Shape(rows: 2, context: 0), 10)
         #expect(times.expected(Shape(rows: 8, context: 0)) == 40)
         #expect(times.expected(Shape(rows: 1, context: 0)) == nil)
+        #expect(times.expected(Shape(rows: 8, context: 100)) == 120)
         times.add(Shape(rows: 8, context: 0), 13)
         #expect(times.expected(Shape(rows: 8, context: 0)) == 13)
     }

@@ -37,14 +37,16 @@ package struct PassTimes: Sendable {
         return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
     }
 
-    /// What a pass of `rows` is going to take, from the nearest narrower one; nil where there is none.
+    /// What a pass is going to take, rather too much: as a narrower one did, were every row to cost as much, and thrice that
+    /// behind another context. nil where nothing narrower is known.
     package func expected(_ shape: Shape) -> Double? {
         if let known = median(shape) { return known }
         let narrower = times.keys.filter { $0.rows <= shape.rows }.max {
             ($0.rows, -abs($0.context - shape.context)) < ($1.rows, -abs($1.context - shape.context))
         }
         guard let narrower, let time = median(narrower) else { return nil }
-        return time * Double(shape.rows) / Double(narrower.rows)
+        let perRow = time / Double(narrower.rows)
+        return perRow * Double(shape.rows) * (narrower.context == shape.context ? 1 : 3)
     }
 
     /// The table of what was measured. What was not, the price of context or widths beyond the widest, is as in `prior`,
@@ -78,7 +80,8 @@ package struct PassTimes: Sendable {
     /// widths were measured with two contexts each.
     private func attention() -> (perContext: Double, perAttended: Double)? {
         var (terms, differences): ([[Double]], [Double]) = ([], [])
-        for shape in times.keys.filter({ $0.context > 0 }).sorted(by: { ($0.rows, $0.context) < ($1.rows, $1.context) }) {
+        for shape in times.keys.filter({ $0.context > 0 }).sorted(by: { ($0.rows, $0.context) < ($1.rows, $1.context) })
+        {
             let short = Shape(rows: shape.rows, context: 0)
             guard let far = median(shape), let near = median(short) else { continue }
             terms.append([Double(shape.context), Double(shape.attended - short.attended)])
