@@ -1,5 +1,5 @@
 import Kernels
-package import Model
+import Model
 package import Scheduling
 
 /// Times passes of one model, on the executor that is going to run them, before anyone's requests do.

@@ -18,12 +18,6 @@ func cleared<Element>(
     return pointer
 }
 
-/// A truth value.
-func flag(_ value: UInt32, _ name: String) throws -> Bool {
-    guard value <= 1 else { throw Failure.invalid("\(name) is \(value); it must be 0 or 1") }
-    return value == 1
-}
-
 /// An array of at most `most` elements.
 private func bounded<Element>(
     _ pointer: UnsafePointer<Element>?, _ count: Int, most: Int, _ name: String, _ countName: String
