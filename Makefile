@@ -17,10 +17,10 @@ DRAFT := $(MODELS)/foretoken-tiny-draft-Q8_0.gguf
 PYTHON ?= python3
 RUFF := .build/ruff/bin/ruff
 
-.PHONY: help build demo test soak lint format bench install wheel fuzz clean stage tools
+.PHONY: help build demo test soak lint format bench bench-policies install wheel fuzz clean stage tools
 
 help: ## list the chores
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # What a chore needs and the machine lacks is installed (Debian; as root, or with sudo).
 need = @for pair in $(1); do command -v $${pair%%=*} >/dev/null || missing="$$missing $${pair\#\#*=}"; done; \
@@ -74,6 +74,10 @@ bench: build ## measure passes, the tokenizer and generation with and without sp
 	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench model -m $(or $(MODEL),$(TARGET))
 	$(RELEASE)/ftk bench tokenizer -m $(or $(MODEL),$(TARGET))
 	$(RELEASE)/ftk compare -m $(TARGET) -d $(DRAFT) -n 128 --repeats 5 -p "$$(cat Tests/Demo/prompt.txt)"
+
+bench-policies: build ## compare policies under load: make bench-policies MODEL=FILE DRAFT=FILE PROMPTS=FILE OPTIONS=...
+	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench policies -m $(or $(MODEL),$(TARGET)) -d $(DRAFT) \
+		--prompts $(or $(PROMPTS),$(error PROMPTS must name a file of JSON lines with a text "prompt" each)) $(OPTIONS)
 
 install: build ## install the library, its headers, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/include/foretoken include/foretoken/foretoken.h include/foretoken/controller.h

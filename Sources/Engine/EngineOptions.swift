@@ -33,6 +33,8 @@ package struct EngineOptions: Sendable {
     package var maxStepTokens = 256
     /// Memory for the texts of requests that have ended, from which others are drafted for; 0: none is kept.
     package var draftPoolBytes = 64 << 20
+    /// Keep a record of each step's decisions.
+    package var traces = false
     /// Microseconds that passes are measured for when the engine is created; 0: the sizes of the models say what they cost.
     package var profileTime = 0
     /// Where measured profiles are kept; nil: nowhere.

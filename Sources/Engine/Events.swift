@@ -27,7 +27,7 @@ package struct EngineEvent: Sendable {
     }
 }
 
-package enum FinishReason: Int32, Sendable {
+package enum FinishReason: Int32, Sendable, CaseIterable {
     case length = 1
     case stop = 2
     case cancelled = 3
@@ -40,7 +40,7 @@ package enum FinishReason: Int32, Sendable {
 package struct Finish: Sendable {
     package let reason: FinishReason
     package let failure: Failure?
-    package let statistics: RequestStatistics
+    package var statistics: RequestStatistics
 }
 
 /// Log-probabilities of consecutive tokens: of the tokens themselves, and of the likeliest ones at each place.
@@ -83,6 +83,8 @@ package struct RequestStatistics: Sendable {
     package var attainedTimeToFirstToken: Bool?
     package var attainedTimePerOutputToken: Bool?
     package var limitedBy = Limit.nothing
+    /// By speculation while it decoded, against steps without drafts by the cost table; negative: lost.
+    package var savedTime = 0.0
 
     /// Why a target was missed.
     package enum Limit: Int32, Sendable {
@@ -114,11 +116,31 @@ package struct EngineStatistics: Sendable {
     package var draftTokens = 0
     package var acceptedTokens = 0
     package var acceptedPerPosition = [Int](repeating: 0, count: RequestOptions.mostDraftTokens)
+    /// Microseconds of all steps. Drafts take the first part, the target's passes and their tokens the second.
     package var stepTime: Int64 = 0
+    package var draftTime: Int64 = 0
+    package var verifyTime: Int64 = 0
+    /// Microseconds in which policies decided and learned; what they decided is part of `draftTime`.
+    package var controlTime = 0.0
     package var preemptions = 0
     /// Of the prefix cache.
     package var prefixQueriedTokens = 0
     package var prefixCachedTokens = 0
     package var kvBlocksCached = 0
     package var prefixEvictions = 0
+    /// By the reason's number.
+    package var finishedByReason = [Int](repeating: 0, count: FinishReason.allCases.count + 1)
+
+    /// By speculation, against steps without drafts by the cost table; negative: lost. Microseconds.
+    package var savedTime = 0.0
+    /// Expected calibration error of the policy's probabilities, 0 to 1.
+    package var calibrationError = 0.0
+    package var histograms = EngineHistograms()
+
+    mutating func finish(_ reason: FinishReason, _ figures: RequestStatistics) {
+        finishedRequests += 1
+        finishedByReason[Int(reason.rawValue)] += 1
+        if let time = figures.timeToFirstToken { histograms.timeToFirstToken.add(Double(time) / 1e6) }
+        if let time = figures.timePerOutputToken { histograms.timePerOutputToken.add(Double(time) / 1e6) }
+    }
 }

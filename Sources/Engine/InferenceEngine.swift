@@ -18,6 +18,8 @@ package final class InferenceEngine: @unchecked Sendable {
     private let runner: StepRunner
     private let grammars: GrammarLibrary
     private let stepLock = Lock()
+    /// Held by who reads the decisions, so that each is read once.
+    private let traceLock = Lock()
     private var thread: pthread_t?
 
     /// Guards everything below.
@@ -30,6 +32,7 @@ package final class InferenceEngine: @unchecked Sendable {
     private var nextID: UInt64 = 1
     private var events: [EngineEvent] = []
     private var statistics = EngineStatistics()
+    private var decisionLog = DecisionLog()
     private var isBusy = false
     private var isStopping = false
 
@@ -224,10 +227,12 @@ package final class InferenceEngine: @unchecked Sendable {
             fresh.submittedRequests = statistics.submittedRequests
             fresh.threads = statistics.threads
             statistics = fresh
+            decisionLog.append(runner.records)
             queued = fresh.queuedRequests + inbox.count
             isBusy = !runner.isIdle
             state.wake()
         }
+        if options.traces { runner.records.removeAll(keepingCapacity: true) }
     }
 
     private func signal() {
@@ -263,6 +268,22 @@ package final class InferenceEngine: @unchecked Sendable {
         state.withLock {
             var result = statistics
             result.queuedRequests = queued
+            return result
+        }
+    }
+
+    /// Gives `body` what was decided in the latest steps, oldest first, and forgets it when `body` says that it has it.
+    package func decisions<Result>(
+        _ body: ([DecisionRecord]) throws -> (result: Result, isTaken: Bool)
+    ) throws -> Result {
+        guard options.traces else {
+            throw Failure(.wrongState, "the engine keeps no trace: it was created with trace 0")
+        }
+        return try traceLock.withLock {
+            // Steps go on meanwhile.
+            let latest = state.withLock { Array(decisionLog.latest) }
+            let (result, isTaken) = try body(latest)
+            if isTaken, let last = latest.last { state.withLock { decisionLog.remove(through: last.step) } }
             return result
         }
     }

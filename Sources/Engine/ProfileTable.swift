@@ -32,6 +32,8 @@ package struct CostProfile: Sendable, Equatable {
         .object([
             ("widths", .array(costs.widths.map { .int($0) })), ("base_us", .array(costs.base.map { .number($0) })),
             ("per_context_us", .number(costs.perContext)), ("per_attended_us", .number(costs.perAttended)),
+            // The first so many widths; the others are guessed.
+            ("measured_widths", .int(costs.measured.isEmpty ? costs.widths.count : costs.measured.count { $0 })),
         ])
     }
 
@@ -60,10 +62,16 @@ package struct CostProfile: Sendable, Equatable {
         guard widths.count == times.count, widths.count <= CostLimits.mostWidths else {
             throw Failure.corrupt("\(name) has not as many widths as base_us, or more than \(CostLimits.mostWidths)")
         }
-        return try CostLimits.table(
+        let measured = json["measured_widths"] == nil ? widths.count : json["measured_widths"]?.int ?? -1
+        guard (0...widths.count).contains(measured) else {
+            throw Failure.corrupt("measured_widths of \(name) is not from 0 to the number of its widths")
+        }
+        var table = try CostLimits.table(
             widths: widths.map { $0.int ?? 0 }, base: times.map { $0.number ?? .nan },
             perContext: time(json["per_context_us"], "per_context_us of \(name)"),
             perAttended: time(json["per_attended_us"], "per_attended_us of \(name)"), name)
+        if measured < widths.count { table.measured = widths.indices.map { $0 < measured } }
+        return table
     }
 
     private static func time(_ json: JSON?, _ name: String) throws -> Double {

@@ -12,6 +12,8 @@ struct SpeculationAsk {
     /// Its distribution is bent by more than temperature and filters.
     let isPeculiar: Bool
     let neededTokens: Double
+    /// Tokens that the request may still get.
+    let remaining: Int
     let targetTPOT: Double?
 }
 
@@ -40,6 +42,9 @@ final class Speculator {
     private var view = StepView()
     /// Of the step under way.
     private var draftTime: Int64 = 0
+    private var expectedTokens: [Double]?
+    /// Microseconds that drafts took so far, policies included.
+    private(set) var totalDraftTime: Int64 = 0
     private var steps: UInt64 = 0
     /// Microseconds that policies took so far.
     private(set) var controlTime = 0.0
@@ -60,6 +65,8 @@ final class Speculator {
     /// Whether anyone will ask for the costs.
     var learnsCosts: Bool { !isOff }
     var passes: Int { model?.passes ?? 0 }
+    /// 0 where the policy has no estimates.
+    var calibrationError: Double { policy.calibrationError ?? 0 }
 
     func forget(_ id: UInt64) {
         policy.forget(id)
@@ -89,7 +96,10 @@ final class Speculator {
         reserve: (_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32])
     ) -> [SpeculativeDraft] {
         let start = monotonicMicroseconds()
-        defer { draftTime = monotonicMicroseconds() - start }
+        defer {
+            draftTime = monotonicMicroseconds() - start
+            totalDraftTime += draftTime
+        }
         var drafts = look(asks)
         pose(asks, base, drafts)
         var wishes = wishes(asks, drafts)
@@ -104,6 +114,7 @@ final class Speculator {
         take(wishes, &drafts)
         runModel(asks, requests, wishes, &drafts)
         cut(asks, wishes, &drafts)
+        expectedTokens = isOff ? nil : timed { policy.expectedTokens(view, verified(drafts)) }
         return drafts
     }
 
@@ -135,6 +146,7 @@ final class Speculator {
             let request = ask.request
             var own = DecodingView(
                 id: request.id, context: request.tokens.count, room: ask.fixedLength == nil ? request.limit : 0)
+            own.remaining = ask.remaining
             own.proposals = draft.found.map { DraftView(source: $0.source, features: $0.draft.views) }
             own.draftBacklog = request.limit > 0 ? model?.backlog(request.id, request.tokens) ?? 0 : 0
             own.neededTokens = ask.neededTokens
@@ -203,6 +215,13 @@ final class Speculator {
         drafts.map { draft in draft.source.map { DraftView(source: $0, features: draft.features) } }
     }
 
+    /// The part of the drafts that the target sees.
+    private func verified(_ drafts: [SpeculativeDraft]) -> [DraftView?] {
+        drafts.map { draft in
+            draft.source.map { DraftView(source: $0, features: Array(draft.features.prefix(draft.tokens.count))) }
+        }
+    }
+
     /// Leaves of each draft what is worth verifying.
     private func cut(_ asks: [SpeculationAsk], _ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) {
         let drafted = drafts.map(\.tokens.count)
@@ -229,17 +248,43 @@ final class Speculator {
 
     // MARK: After the step
 
-    /// Takes what came of the drafts; `outcomes` has an element for each of the requests that were drafted for.
-    func commit(_ outcomes: [DraftOutcome], targetTime: Int64) {
+    /// Takes what came of the drafts; `outcomes` has an element for each of the requests that were drafted for. The pass of
+    /// the target had so many rows.
+    func commit(_ outcomes: [DraftOutcome], rows: Int, targetTime: Int64) -> StepAccount {
         var outcome = StepOutcome()
         outcome.requests = outcomes
         outcome.draftTime = Double(draftTime)
         outcome.targetTime = Double(targetTime)
         outcome.stepTime = outcome.draftTime + outcome.targetTime
         outcome.draftPasses = model?.latestPasses ?? []
+        let account = account(outcome, rows: rows)
         table.observe(view, outcome)
         if !isOff { timed { policy.commit(view, table.costs, outcome) } }
+        // What ended in this step was forgotten before its last outcome was learned from.
+        for request in outcomes where request.wasCut { policy.forget(request.id) }
         model?.clearPasses()
+        return account
+    }
+
+    private func account(_ outcome: StepOutcome, rows: Int) -> StepAccount {
+        let costs = table.costs
+        let drafted = outcome.requests.reduce(0) { $0 + $1.verified }
+        let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * $1.1.verified }
+        var (done, further) = (view, view)
+        // Prompts may have given up rows to drafts.
+        done.prefillRows = max(0, rows - view.requests.count - drafted)
+        (further.prefillRows, further.prefillAttended, further.prefillContext) = (0, 0, 0)
+        var account = StepAccount()
+        account.predictedTime = outcome.draftPasses.reduce(
+            costs.targetTime(done, drafted: drafted, attended: attended)
+        ) { $0 + (costs.draft?.time(rows: $1.rows, context: $1.context, attended: $1.context) ?? 0) }
+        account.plainTime = costs.targetTime(view, drafted: 0, attended: 0)
+        account.furtherTime = costs.targetTime(further, drafted: 0, attended: 0)
+        account.draftTime = outcome.draftTime
+        account.targetTime = outcome.targetTime
+        account.expectedTokens = expectedTokens
+        account.speculated = outcome.requests.contains { !$0.features.isEmpty } || !outcome.draftPasses.isEmpty
+        return account
     }
 
     /// A step without drafts tells what plain decoding costs.
@@ -255,9 +300,6 @@ final class Speculator {
     func observe(_ draft: SpeculativeDraft, target tokens: ArraySlice<Int32>, temperature: Float) {
         if draft.source == .model { model?.observe(draft.choices, target: tokens, temperature: temperature) }
     }
-
-    /// What the step would have taken without drafts, by the table.
-    var plainTime: Double { table.costs.targetTime(view, drafted: 0, attended: 0) }
 
     private func timed<Result>(_ body: () -> Result) -> Result {
         let start = monotonicNanoseconds()

@@ -55,7 +55,8 @@ extension ActiveSequence {
             constraint: constraint, isolation: options.cacheSalt)
         return SpeculationAsk(
             request: request, fixedLength: options.draftTokens, isPeculiar: isPeculiar,
-            neededTokens: neededTokens, targetTPOT: options.targetTimePerOutputToken.map(Double.init))
+            neededTokens: neededTokens, remaining: limit - tokens.count,
+            targetTPOT: options.targetTimePerOutputToken.map(Double.init))
     }
 
     func ends(with token: Int32, endOfGeneration: [Int32]) -> Bool {

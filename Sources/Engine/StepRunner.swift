@@ -17,6 +17,8 @@ final class StepRunner {
     var running: [ActiveSequence] = []
     private var batch = RowBatch()
     var statistics = EngineStatistics()
+    /// Of steps since they were last taken, if the engine traces.
+    var records: [DecisionRecord] = []
 
     init(
         executor: any StepExecutor, speculator: Speculator, tokenizer: Tokenizer, options: EngineOptions, kvBlocks: Int
@@ -77,13 +79,17 @@ final class StepRunner {
         let drafts = draft(planned, targets)
         let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.tokens.count })
         let drafted = monotonicMicroseconds()
-        let work = layOut(plan, drafts)
+        var work = layOut(plan, drafts)
         var events: [EngineEvent]
         do {
             try executor.forward(batch)
             statistics.targetPasses += 1
-            events = try verifyAndCommit(work)
-            learn(work, drafts, since: drafted)
+            events = try verifyAndCommit(&work)
+            let time = monotonicMicroseconds() - drafted
+            statistics.verifyTime += time
+            let account = learn(work, drafts, targetTime: time)
+            let reason: DraftLimit = targets.forbidsDrafts ? .target : .length
+            enter(StepBooks(work: work, drafts: drafts, account: account, targetTime: time, unasked: reason), &events)
         } catch {
             events = failAll(error)
         }
@@ -104,6 +110,9 @@ final class StepRunner {
         statistics.prefixCachedTokens = blocks.savedTokens
         statistics.prefixEvictions = blocks.evictions
         statistics.draftPasses = speculator.passes
+        statistics.draftTime = speculator.totalDraftTime
+        statistics.controlTime = speculator.controlTime
+        statistics.calibrationError = speculator.calibrationError
     }
 
     // MARK: Drafting
@@ -146,16 +155,16 @@ final class StepRunner {
         return view
     }
 
-    /// Tells the speculator what came of the drafts.
-    private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], since start: Int64) {
+    /// Tells the speculator what came of the drafts; nil where it was not asked for any.
+    private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], targetTime: Int64) -> StepAccount? {
         guard !drafts.isEmpty else {
-            speculator.observePlain(view(work), time: monotonicMicroseconds() - start)
-            return
+            speculator.observePlain(view(work), time: targetTime)
+            return nil
         }
         let outcomes = work.filter { !$0.entry.isPrefill }.compactMap { item in
             drafts[item.entry.id].map { outcome(of: $0, item) }
         }
-        speculator.commit(outcomes, targetTime: monotonicMicroseconds() - start)
+        return speculator.commit(outcomes, rows: batch.count, targetTime: targetTime)
     }
 
     private func outcome(of draft: SpeculativeDraft, _ work: Work) -> DraftOutcome {
@@ -185,7 +194,7 @@ final class StepRunner {
     // MARK: Execution
 
     /// What one request does in the step.
-    private struct Work {
+    struct Work {
         let index: Int
         let entry: StepPlan.Entry
         /// The first row of the batch that is the request's.
@@ -229,9 +238,8 @@ final class StepRunner {
         return probes
     }
 
-    private func verifyAndCommit(_ planned: [Work]) throws -> [EngineEvent] {
-        var work = planned
-        var output = planned.map { StepOutput(sequence: running[$0.index]) }
+    private func verifyAndCommit(_ work: inout [Work]) throws -> [EngineEvent] {
+        var output = work.map { StepOutput(sequence: running[$0.index]) }
         let probes = probes(work)
         try executor.withLogits(rows: probes.map(\.row)) { at, logits in
             let probe = probes[at]
@@ -321,8 +329,9 @@ final class StepRunner {
         _ sequence: ActiveSequence, _ reason: FinishReason, _ failure: Failure?, _ now: Int64
     ) -> EngineEvent {
         var event = sequence.event(.finish)
-        event.finish = Finish(reason: reason, failure: failure, statistics: sequence.finalStatistics(at: now))
-        statistics.finishedRequests += 1
+        let figures = sequence.finalStatistics(at: now)
+        event.finish = Finish(reason: reason, failure: failure, statistics: figures)
+        statistics.finish(reason, figures)
         return event
     }
 
@@ -332,6 +341,10 @@ final class StepRunner {
     ) -> [EngineEvent] {
         sequence.table.release(in: &pool)
         sequence.isEnded = true
+        if reason == .stop || reason == .length, sequence.options.draftTokens != 0 {
+            speculator.remember(
+                FinishedText(id: sequence.id, tokens: sequence.tokens, isolation: sequence.options.cacheSalt))
+        }
         if sequence.hasRun { speculator.forget(sequence.id) }
         var events: [EngineEvent] = []
         if reason == .cancelled || reason == .deadline {

@@ -51,6 +51,9 @@ private func engineOptions(_ given: ftk_engine_options?) throws -> EngineOptions
     options.maxStepTokens = Int(given.max_step_tokens)
     options.log.level = try choice(given.log_level, "log_level")
     options.draftPoolBytes = Int(exactly: given.draft_pool_bytes) ?? -1
+    guard given.trace <= 1 else { throw Failure.invalid("trace is \(given.trace); it must be 0 or 1") }
+    guard given.reserved2 == 0 else { throw Failure.invalid("reserved2 is \(given.reserved2); it must be 0") }
+    options.traces = given.trace == 1
     options.profileTime = Int(clamping: given.profile_us)
     if let folder = given.profile_folder { options.profileFolder = try text(folder, "profile_folder") }
     if given.log != nil {
@@ -213,6 +216,11 @@ public func ftk_engine_get_stats(_ engine: OpaquePointer!, _ stats: UnsafeMutabl
         out.pointee.prefix_cached_tokens = UInt64(now.prefixCachedTokens)
         out.pointee.prefix_evictions = UInt64(now.prefixEvictions)
         out.pointee.num_preemptions = UInt64(now.preemptions)
+        out.pointee.draft_time_us = UInt64(now.draftTime)
+        out.pointee.verify_time_us = UInt64(now.verifyTime)
+        out.pointee.control_time_us = UInt64(now.controlTime)
+        out.pointee.saved_us = Int64(now.savedTime.rounded())
+        out.pointee.calibration_error = now.calibrationError
         return status(FTK_OK)
     }
 }

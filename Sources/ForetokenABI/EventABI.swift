@@ -91,6 +91,7 @@ extension ftk_request_stats {
         ttft_attained = statistics.attainedTimeToFirstToken.map { $0 ? 1 : 0 } ?? FTK_UNSET
         tpot_attained = statistics.attainedTimePerOutputToken.map { $0 ? 1 : 0 } ?? FTK_UNSET
         limited_by = statistics.limitedBy.rawValue
+        saved_us = Int64(statistics.savedTime.rounded())
     }
 }
 

@@ -32,6 +32,7 @@ package struct VirtualRequest: Sendable {
     mutating func view(longestDraft: Int) -> (view: DecodingView, found: [RetrievedDraft]) {
         let useful = max(0, min(longestDraft, remaining - 1))
         var view = DecodingView(id: id, context: context, room: useful)
+        view.remaining = remaining
         var found: [RetrievedDraft] = []
         for index in retrieval.indices {
             guard let (draft, right) = retrieval[index].proposal() else { continue }

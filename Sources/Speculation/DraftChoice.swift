@@ -11,6 +11,13 @@ package struct DraftChoice: Sendable, Equatable {
 
     /// The margin of a token that has no rival.
     package static let largestMargin: Float = 50
+
+    package init(token: Int32, margin: Float, probability: Float? = nil, ladder: SIMD8<Int32>? = nil) {
+        self.token = token
+        self.margin = margin
+        self.probability = probability
+        self.ladder = ladder ?? SIMD8(repeating: token)
+    }
 }
 
 extension Sampler {
@@ -36,8 +43,7 @@ extension Sampler {
         if parameters.isGreedy {
             return DraftChoice(
                 token: best.token, margin: min(best.value - logits.largest(but: best.token), DraftChoice.largestMargin),
-                probability: place.reportsProbability ? Float(1 / logits.estimatedMass(best.value, 1)) : nil,
-                ladder: SIMD8(repeating: best.token))
+                probability: place.reportsProbability ? Float(1 / logits.estimatedMass(best.value, 1)) : nil)
         }
         var scan = DraftScan(place)
         let filters = filter(logits, parameters, best)

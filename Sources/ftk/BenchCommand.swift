@@ -6,7 +6,9 @@ import Kernels
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure parts of the library on this machine.",
-        subcommands: [BenchModelCommand.self, BenchKernelsCommand.self, BenchTokenizerCommand.self])
+        subcommands: [
+            BenchModelCommand.self, BenchKernelsCommand.self, BenchTokenizerCommand.self, BenchPoliciesCommand.self,
+        ])
 }
 
 /// How long the tokenizer takes for a megabyte of several kinds of text.

@@ -29,6 +29,8 @@ struct RunCommand: ParsableCommand {
     @Option(help: "With --chat: a built-in template's name, or a template. Default: the model's own.")
     var chatTemplate: String?
     @Flag(help: "Go on after end-of-generation tokens.") var ignoreEos = false
+    @Flag(help: "Show what was drafted in each step, why no more, and what it saved: after the text, or in the JSON.")
+    var explain = false
 
     func run() throws {
         guard chat || (system == nil && chatTemplate == nil) else {
@@ -39,27 +41,30 @@ struct RunCommand: ParsableCommand {
         var options = engine.options()
         options.draftModel = try engine.draft.map { try loadModel($0, threads: engine.threads) }
         speculation.apply(to: &options)
+        options.traces = explain
         let runner = try InferenceEngine(target: target, options: options)
         defer { runner.stop() }
         let streams = !output.json && samples == 1
         let completions = try runner.samples(of: request(text)) { if streams { Output.write($0) } }
+        let explanation = explain ? Explanation(try runner.decisions { ($0, isTaken: true) }) : nil
         if output.json {
-            let all = completions.map { json($0, options) }
+            let all = completions.enumerated().map { json($1, options, explanation?.json(sample: $0)) }
             Output.line((samples == 1 ? all[0] : .array(all)).rendered)
         } else {
-            show(completions)
+            show(completions, explanation)
         }
         if completions.contains(where: { $0.finish?.reason == .cancelled }) { throw ExitCode(130) }
     }
 
     /// Several samples one after the other; a single one is written already.
-    private func show(_ completions: [Completion]) {
+    private func show(_ completions: [Completion], _ explanation: Explanation?) {
         for (index, completion) in completions.enumerated() {
             if samples > 1 {
                 Output.line("--- sample \(index) ---")
                 Output.write(completion.text)
             }
             summarize(completion)
+            if let explanation { Output.note(explanation.table(sample: index)) }
         }
     }
 
@@ -83,10 +88,10 @@ struct RunCommand: ParsableCommand {
         return request
     }
 
-    private func json(_ completion: Completion, _ options: EngineOptions) -> JSONText {
+    private func json(_ completion: Completion, _ options: EngineOptions, _ explanation: JSONText?) -> JSONText {
         let statistics = completion.finish?.statistics ?? RequestStatistics()
         func time(_ value: Int64?) -> JSONText { value.map { .int(Int($0)) } ?? .null }
-        return .object([
+        let members: [(String, JSONText)] = [
             ("text", .string(String(decoding: completion.text, as: UTF8.self))),
             ("tokens", .array(completion.tokens.map { .int(Int($0)) })),
             ("finish_reason", .string(completion.finish?.reason.name ?? "")),
@@ -104,9 +109,11 @@ struct RunCommand: ParsableCommand {
                     ("drafted", .int(statistics.draftTokens)), ("accepted", .int(statistics.acceptedTokens)),
                     ("ttft_us", time(statistics.timeToFirstToken)), ("tpot_us", time(statistics.timePerOutputToken)),
                     ("tokens_per_s", .number(completion.tokensPerSecond)), ("seed", .unsigned(statistics.seed)),
+                    ("saved_us", .int(Int(statistics.savedTime))),
                 ])
             ),
-        ])
+        ]
+        return .object(members + (explanation.map { [("explain", $0)] } ?? []))
     }
 
     private func summarize(_ completion: Completion) {

@@ -17,6 +17,7 @@ def cases(library: abi.Library) -> Iterator[children.Case]:
     model = library.open_model(support.DRAFT)
     for function in (
         step_in_background,
+        trace_without_trace,
         unknown_requests,
         queue_full,
         samples_in_the_queue,
@@ -38,6 +39,14 @@ def cases(library: abi.Library) -> Iterator[children.Case]:
 def step_in_background(library: abi.Library, model: Any) -> None:
     engine = library.create_engine(model, run_mode=library.constants["FTK_RUN_BACKGROUND"])
     children.expect(library, library.engine_step(engine), "WRONG_STATE", names="background")
+    library.engine_destroy(engine)
+
+
+def trace_without_trace(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model)
+    size = ctypes.c_size_t(77)
+    children.expect(library, library.engine_trace(engine, None, 0, ctypes.byref(size)), "WRONG_STATE", names="trace")
+    assert size.value == 0
     library.engine_destroy(engine)
 
 

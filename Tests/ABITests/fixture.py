@@ -44,7 +44,7 @@ class Fixture:
         model = library.open_model(support.DRAFT)
         tokenizer, decoder, batch = library.tokenizer_of(model), ctypes.c_void_p(), ctypes.c_void_p()
         library.ok(library.decoder_create(tokenizer, 0, ctypes.byref(decoder)))
-        engine = library.create_engine(model, threads=1)
+        engine = library.create_engine(model, threads=1, trace=1)
         library.submit_options(engine, library.text_request(b"def", max_tokens=1))
         while library.ok(library.engine_step(engine)) == 0:
             pass

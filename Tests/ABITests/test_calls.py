@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import unittest
 from typing import Any
 
@@ -118,6 +119,20 @@ def engine_calls(library: abi.Library, model: ctypes.c_void_p) -> None:
     stats = library.new("ftk_engine_stats")
     library.ok(library.engine_get_stats(engine, ctypes.byref(stats)))
     assert (stats.submitted_requests, stats.finished_requests) == (2, 2)
+    library.engine_destroy(engine)
+    observation_calls(library, model)
+
+
+def observation_calls(library: abi.Library, model: ctypes.c_void_p) -> None:
+    engine = library.create_engine(model, threads=1, trace=1)
+    library.submit_options(engine, library.text_request(b"def main():", max_tokens=4))
+    library.run_until_idle(engine)
+    text = two_pass(lambda *out: library.engine_metrics(engine, *out), ctypes.c_char).decode()
+    assert "foretoken_generation_tokens_total 4\n" in text, text
+    lines = two_pass(lambda *out: library.engine_trace(engine, *out), ctypes.c_char).decode().splitlines()
+    steps = [json.loads(line) for line in lines]
+    assert sum(request["emitted"] for step in steps for request in step["requests"]) == 4, steps
+    assert two_pass(lambda *out: library.engine_trace(engine, *out), ctypes.c_char) == b"", "read twice"
     library.engine_destroy(engine)
 
 

@@ -28,6 +28,26 @@ class RunTests(unittest.TestCase):
         parts = [f"--- sample {index} ---\n{sample['text']}\n" for index, sample in enumerate(samples)]
         self.assertEqual(shown, "".join(parts))
 
+    def test_steps_are_explained(self) -> None:
+        result = self.run_tool("--seed", "4", "--explain")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = result.stderr.splitlines()
+        start = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
+        rows = [line.split() for line in lines[start + 2 : -1]]
+        self.assertEqual(sum(int(row[5]) for row in rows), 8, result.stderr)
+        self.assertIn("total: 8 tokens in ", lines[-1])
+        self.assertLessEqual(max(map(len, lines)), 100)
+        self.assertEqual(result.stdout, self.run_tool("--seed", "4").stdout)
+
+    def test_explanations_are_part_of_the_json(self) -> None:
+        self.assertNotIn("explain", self.json())  # type: ignore[arg-type]
+        samples = self.json("--samples", "2", "--explain")
+        assert isinstance(samples, list)
+        for index, sample in enumerate(samples):
+            parts = [part for step in sample["explain"] for part in step["requests"]]
+            self.assertEqual({part["sample"] for part in parts}, {index})
+            self.assertEqual(sum(part["emitted"] for part in parts), len(sample["tokens"]))
+
     def test_impossible_numbers_are_refused(self) -> None:
         for number in ("0", "-1", "65"):
             result = self.run_tool(f"--samples={number}")

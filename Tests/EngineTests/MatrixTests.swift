@@ -3,6 +3,7 @@ import Formats
 import Kernels
 import Model
 import Speculation
+import Scheduling
 import TestSupport
 import Testing
 
@@ -45,6 +46,7 @@ import Testing
 
     private static func plain() throws -> InferenceEngine {
         var options = EngineOptions()
+        options.policy = .off
         options.threads = 1
         return try InferenceEngine(target: try TestModels.target(), options: options)
     }
@@ -97,6 +99,7 @@ import Testing
 
     private static func engine(_ row: EngineRow) throws -> InferenceEngine {
         var options = EngineOptions()
+        options.policy = .off
         options.policy = row.drafter == nil ? .off : .static
         options.drafter = row.drafter ?? .auto
         options.draftTokens = row.draftTokens

@@ -268,6 +268,20 @@ import Testing
         #expect(try cached(8) == 0)
     }
 
+    /// Drafts from the texts of others must not tell what those are.
+    @Test func draftersLearnTheSalt() throws {
+        var request = Self.request(10, 20, samples: 2)
+        request.cacheSalt = 9
+        var other = Self.request(5, 20, samples: 1)
+        other.cacheSalt = 0
+        let scripted = try ScriptedEngine(draftTokens: 2) { draft in
+            draft.isolation == (draft.id == 3 ? 0 : 9) ? [draft.tokens[0]] : []
+        }
+        let result = try scripted.run([request, other])
+        #expect(result.problems.isEmpty)
+        #expect(result.finishes.allSatisfy { $0.statistics.draftTokens > 0 })
+    }
+
     /// Samples share the prompt whatever the salt, and requests that run at once under other salts share no block.
     @Test func saltedSamplesShareOnlyAmongThemselves() throws {
         let engine = try ScriptedEngine().engine

@@ -55,6 +55,7 @@ import Testing
         times.add(Shape(rows: 2, context: 0), 210)
         let costs = try #require(times.costs(prior: Self.prior))
         #expect(costs.widths == [1, 2, 4, 8, 16])
+        #expect(costs.measured == [true, true, false, false, false])
         #expect(costs.perContext == 1 && costs.perAttended == 0.5)
         // 210 less 1 for each of two tokens and 0.5 for each of the three that they attend to.
         #expect(costs.base[1] == 206.5)

@@ -30,12 +30,6 @@ import Testing
             let best = loop.bestFixed(until: .tokens(tokens))
             let own = loop.run(GoodputPolicy(costs: shape.costs()), until: .tokens(tokens))
             let ratio = own.tokensPerSecond / best.result.tokensPerSecond
-            if ratio < 0.985 {
-                print(
-                    "\(cell) informative \(informative): \(ratio), best k \(best.length), mean accepted "
-                        + "\(own.meanAccepted) vs \(best.result.meanAccepted), off \(own.offShare) plain \(loop.run(FixedLengthPolicy(length: 0), until: .tokens(tokens)).tokensPerSecond / best.result.tokensPerSecond)"
-                )
-            }
             #expect(ratio >= 0.98, "\(cell)")
         }
     }

@@ -64,6 +64,15 @@ import Testing
         #expect(draft.features == [expected, expected, expected])
     }
 
+    /// Where the same tokens come before them makes no difference to contexts of the greatest length.
+    @Test func whatIsBeforeTheLongestMatchDoesNotCount() {
+        let run = (0..<Int32(SuffixAutomaton.longestMatch)).map { $0 }
+        let draft = draftAtEnd([100] + run + [51, 101] + run + [52, 102] + run + [52, 100] + run, limit: 1)
+        #expect(draft.tokens == [52])
+        let longest = SuffixAutomaton.longestMatch
+        #expect(draft.features == [MatchFeatures(matchLength: longest, support: 3, follows: 2)])
+    }
+
     /// Match lengths, counts, probabilities and tokens are those of a search through the text, while it grows.
     @Test(arguments: [1, 2, 3, 4, 8] as [Int32])
     func aGrowingTextEqualsItsTwin(_ alphabet: Int32) {
@@ -122,7 +131,7 @@ import Testing
     @Test func knownTextsTakeNothing() {
         let text: [Int32] = [1, 2, 3, 1, 2, 4, 1, 2, 3]
         let once = automaton([text])
-        let often = automaton(Array(repeating: text, count: 50) + [[3, 1, 2], []])
+        let often = automaton(Array(repeating: text, count: 50) + [Array(text.prefix(5)), []])
         #expect(often.stateCount == once.stateCount && often.transitionCount == once.transitionCount)
         #expect(often.bytes == once.bytes)
         let draft = often.draft(from: often.locate([4, 1, 2], isolation: 0), limit: 1, source: .pool)

@@ -167,5 +167,7 @@ package func inconsistencies(_ figures: EngineStatistics) -> [String] {
     let perPosition = figures.acceptedPerPosition
     check(zip(perPosition, perPosition.dropFirst()).allSatisfy { $0 >= $1 }, "a later position is accepted more often")
     check((perPosition.first ?? 0) <= figures.drafts, "more first positions than drafts")
+    check(figures.draftTime >= 0 && figures.verifyTime >= 0 && figures.controlTime >= 0, "a time is negative")
+    check(figures.draftTime + figures.verifyTime <= figures.stepTime, "the parts of steps take longer than the steps")
     return problems
 }

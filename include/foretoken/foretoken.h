@@ -320,8 +320,8 @@ typedef struct ftk_engine_options {
     uint32_t struct_size;
     int32_t policy;                  /* FTK_POLICY_*. Default FTK_POLICY_GOODPUT */
     int32_t drafter;                 /* FTK_DRAFTER_*. Default FTK_DRAFTER_AUTO */
-    uint32_t draft_tokens;           /* static: tokens of a draft; others: the most of them. To FTK_MAX_DRAFT_TOKENS;
-                                        0: 4 for static, 16 for goodput, 8 for the others. Default 0 */
+    uint32_t draft_tokens;           /* static: tokens of a draft; others: the most of them, up to FTK_MAX_DRAFT_TOKENS. Default 0:
+                                        4 for static, 16 for goodput, 8 for the others */
     ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share the target's tokens. Default NULL */
     int32_t kv_type;                 /* FTK_KV_*, of target and draft. Default FTK_KV_AUTO */
     int32_t run_mode;                /* FTK_RUN_*. Default FTK_RUN_MANUAL */
@@ -336,8 +336,10 @@ typedef struct ftk_engine_options {
     int32_t reserved;                /* must be 0. Default 0 */
     ftk_log_callback log;            /* NULL: none. Default NULL */
     void *log_user_data;
-    uint64_t draft_pool_bytes;       /* for the texts of finished requests, from which FTK_DRAFTER_SUFFIX drafts for others of the
-                                        same cache_salt; 0: nothing of a request outlives it. Default 67108864 */
+    uint64_t draft_pool_bytes;       /* for texts of finished requests, which FTK_DRAFTER_SUFFIX drafts from. Default 67108864
+                                        (64 MiB); 0: nothing of a request outlives it. Only requests of one cache_salt share */
+    uint32_t trace;                  /* 1: keep a record of each step's decisions, for ftk_engine_trace. Default 0 */
+    uint32_t reserved2;              /* must be 0. Default 0 */
     uint64_t profile_us;             /* time to measure passes for while the engine is created, at most an hour, so that policies begin
                                         with this machine's costs; 0: they begin with a guess from sizes. Default 0 */
     const char *profile_folder;      /* a measured profile is kept here, a file for each pair of models and way to compute, and
@@ -418,10 +420,42 @@ typedef struct ftk_engine_stats {
     uint64_t prefix_cached_tokens;   /* of them, tokens that the prefix cache had: the hit rate is their quotient */
     uint64_t prefix_evictions;       /* cached blocks that were given up for others */
     uint64_t num_preemptions;        /* requests that gave their place to others */
+    uint64_t draft_time_us;          /* of step_time_us: drafts, and deciding on them */
+    uint64_t verify_time_us;         /* of step_time_us: passes of the target model, sampling and commit */
+    uint64_t control_time_us;        /* the policy alone; most of it is part of draft_time_us */
+    int64_t saved_us;                /* by speculation, against steps without drafts by the cost table; negative: lost */
+    double calibration_error;        /* expected calibration error of the acceptance probabilities, 0 to 1; 0 without any */
 } ftk_engine_stats;
 
 /* A consistent snapshot. */
 ftk_status ftk_engine_get_stats(const ftk_engine *engine, ftk_engine_stats *stats);
+
+/* The same and histograms of them, consistent too, as text for a Prometheus server (exposition format 0.0.4): drafts and
+ * their lengths by what limited them, predicted against actual times and tokens, requests, latencies, cache and time. All
+ * names begin with foretoken_. Buffers are filled as by ftk_tokenizer_decode. */
+ftk_status ftk_engine_metrics(const ftk_engine *engine, char *text, size_t capacity, size_t *bytes);
+
+/* What was decided in the latest steps, oldest first: for each step a JSON object and a newline. At most 4096 steps with
+ * 65536 requests together are kept; a gap in the numbers of the steps is what was lost. Needs options.trace, otherwise
+ * WRONG_STATE. Buffers are filled as by ftk_tokenizer_decode. FTK_OK removes what was written; after FTK_TRUNCATED nothing was
+ * removed: call again with more room, for there may be more steps by then.
+ *
+ *     step, rows, prefill_rows        the step's number, rows of the target's pass, and of them those of prompts
+ *     predicted_us, plain_us          of the step, and of the same step without drafts, by the cost table; null where there was
+ *                                     nothing to decide
+ *     draft_us, time_us               drafts and deciding on them; that and target, sampling and commit
+ *     requests                        an array of objects:
+ *       id, sample, phase             phase is "prefill" or "decode"
+ *       drafter                       "lookup", "suffix" or "model"; null where nothing was drafted
+ *       drafted, verified, accepted   tokens
+ *       emitted                       tokens that the request got
+ *       limit                         why no more was verified: "gain" (not worth its time), "budget" (rows of the step), "target"
+ *                                     (a latency target), "memory", "guard" (speculation was measured to lose), "end" (of the
+ *                                     request), "drafter" (it has no more), "length" (the most that is allowed); null for a prompt
+ *       expected_tokens               that the policy expected of the verified rows; null where it does not estimate them
+ *       saved_us                      against steps without drafts by the cost table; negative: lost
+ */
+ftk_status ftk_engine_trace(ftk_engine *engine, char *text, size_t capacity, size_t *bytes);
 
 /* ------------------------------------------------------------------------------------------------------------
  * Requests
@@ -556,6 +590,8 @@ typedef struct ftk_request_stats {
     int32_t tpot_attained;           /* the same of target_tpot_us; FTK_UNSET below two tokens too */
     int32_t limited_by;              /* FTK_LIMITED_BY_* */
     uint32_t reserved;               /* 0 */
+    int64_t saved_us;                /* by speculation while it decoded, against steps without drafts by the cost table; negative:
+                                        lost */
 } ftk_request_stats;
 
 /* Arrays and texts live until the batch is freed. */

@@ -26,23 +26,19 @@ package struct CostTable: Sendable {
             let context = view.decodingContext
             let drafted = outcome.requests.reduce(0) { $0 + $1.verified }
             let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * ($1.1.verified + 1) }
-            observeTarget(
+            target.observe(
                 rows: view.requests.count + drafted, context: context, attended: attended,
                 time: outcome.targetTime - overhead)
+            target.rebuild()
+            costs.target = target.costs
         }
         for pass in outcome.draftPasses {
-            observeDraft(rows: pass.rows, context: pass.context, attended: pass.context, time: pass.time)
+            draft?.observe(rows: pass.rows, context: pass.context, attended: pass.context, time: pass.time)
         }
-    }
-
-    private mutating func observeTarget(rows: Int, context: Int, attended: Int, time: Double) {
-        target.observe(rows: rows, context: context, attended: attended, time: time)
-        costs.target = target.costs
-    }
-
-    private mutating func observeDraft(rows: Int, context: Int, attended: Int, time: Double) {
-        draft?.observe(rows: rows, context: context, attended: attended, time: time)
-        costs.draft = draft?.costs
+        if !outcome.draftPasses.isEmpty {
+            draft?.rebuild()
+            costs.draft = draft?.costs
+        }
     }
 
     /// What a step took besides its passes.
@@ -66,6 +62,7 @@ private struct PassCorrection: Sendable {
     init(_ prior: PassCosts) {
         self.prior = prior
         costs = prior
+        costs.measured = prior.measured
         byWidth = prior.widths.map { _ in RecentMedian(capacity: 9) }
     }
 
@@ -81,7 +78,6 @@ private struct PassCorrection: Sendable {
         }
         // A width that is new says nothing of the machine: the table's shape may be wrong there.
         byWidth[index].add(error - scale)
-        rebuild()
     }
 
     /// The place in the table for some rows.
@@ -97,7 +93,8 @@ private struct PassCorrection: Sendable {
         return seen > 0 ? byWidth[index].median * seen / (seen + 1) : 0
     }
 
-    private mutating func rebuild() {
+    /// Brings the table in line with what was observed.
+    mutating func rebuild() {
         // A width that was never seen deviates as its neighbours do, in proportion to how near they are.
         let known = byWidth.indices.filter { byWidth[$0].count > 0 }
         var base = prior.base
@@ -109,6 +106,9 @@ private struct PassCorrection: Sendable {
         costs = PassCosts(
             widths: prior.widths, base: base, perContext: prior.perContext * exp(scale),
             perAttended: prior.perAttended * exp(scale))
+        if !prior.measured.isEmpty {
+            costs.measured = zip(prior.measured, byWidth).map { $0 || $1.count > 0 }
+        }
     }
 
     private func between(_ known: [Int], _ next: Int, _ index: Int) -> Double {

@@ -85,15 +85,22 @@ package struct GoodputPolicy: SpeculationPolicy {
     private mutating func wish(_ index: Int, _ view: StepView, _ source: DraftSource?, _ length: Int) {
         let request = view.requests[index]
         guard let source, length > 0 else {
-            let limit: DraftLimit =
-                request.room == 0 ? .end : modelGuard.isOff || retrievalGuard.isOff ? .guard : .gain
-            step.wishes[index] = .none(limit)
+            step.wishes[index] = .none(reasonForNone(request))
             return
         }
         // How far a model's draft goes is decided between its passes.
-        let most = source == .model ? min(maxDraft, request.room) : length
-        let limit: DraftLimit = most < request.room ? .length : .end
-        step.wishes[index] = DraftWish(source: source, length: most, limit: source == .model ? limit : .gain)
+        let longest = min(maxDraft, request.room)
+        let most = source == .model ? longest : length
+        let found = request.proposals.first { $0.source == source }?.features.count ?? longest
+        let limit: DraftLimit =
+            most < min(longest, found) ? .gain : most < longest ? .drafter : longest < request.room ? .length : .end
+        step.wishes[index] = DraftWish(source: source, length: most, limit: limit)
+    }
+
+    private func reasonForNone(_ request: DecodingView) -> DraftLimit {
+        if request.room == 0 { return .end }
+        if request.proposals.isEmpty && request.draftBacklog == 0 { return .drafter }
+        return modelGuard.isOff || retrievalGuard.isOff ? .guard : .gain
     }
 
     // MARK: Lanes
@@ -163,7 +170,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         let plain = costs.target.base(rows: 1)
         let step = costs.target.base(rows: 5) + 4 * draft.base(rows: 1)
         let gainPerToken = plain - step / tokens
-        return gainPerToken * Double(request.room) > 1.5 * price
+        return gainPerToken * Double(request.remaining) > 1.5 * price
     }
 
     /// Who drafts with what: all with retrieval, all with the model, and each with what promises more.
@@ -237,7 +244,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             let choice = solveDrafted(view, costs, drafts, goesOn: false)
             lengths = choice.lengths
             step.expected = choice
-            uncensor(view, drafts, &lengths)
+            explore(view, costs, drafts, &lengths)
         }
         step.lengths = lengths
         return lengths
@@ -270,13 +277,36 @@ package struct GoodputPolicy: SpeculationPolicy {
         return solver.best(lambda: step.lambda)
     }
 
-    /// Positions that are always cut would never be learned of: now and then one draft is verified whole.
-    private func uncensor(_ view: StepView, _ drafts: [DraftView?], _ lengths: inout [Int]) {
-        guard view.coin < 1.0 / 64, !drafts.isEmpty else { return }
-        let index = Int(view.coin * 64 * Double(drafts.count))
-        let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
-        lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
+    /// Positions that are always cut would never be learned of: now and then one draft is verified whole. And narrower
+    /// widths that are never taken would keep the price that was guessed for them: now and then one of those is.
+    private func explore(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], _ lengths: inout [Int]) {
+        guard !drafts.isEmpty, view.prefillRows == 0 else { return }
+        let (whole, part) = (1.0 / 64, 1.0 / 8)
+        if view.coin < whole {
+            let index = Int(view.coin / whole * Double(drafts.count))
+            let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
+            lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
+        } else if view.coin < whole + part {
+            let rows = lengths.reduce(0, +)
+            let wanted = costs.target.guessedWidth(
+                in: drafts.count + (rows + 2) / 3..<drafts.count + rows, place: (view.coin - whole) / part)
+            guard let wanted, !view.requests.contains(where: { $0.neededTokens > 1 }) else { return }
+            // The last of the longest first, so that requests stay alike.
+            for _ in wanted..<drafts.count + rows {
+                guard let longest = lengths.indices.max(by: { lengths[$0] < lengths[$1] }) else { return }
+                lengths[longest] -= 1
+            }
+        }
     }
+
+    /// Its own token, and of the draft what survives.
+    package func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]? {
+        zip(view.requests, verified).map { request, draft in
+            1 + (draft.map { survival.survivals($0, request: request.id).reduce(0, +) } ?? 0)
+        }
+    }
+
+    package var calibrationError: Double? { survival.calibration.expectedError }
 
     // MARK: After the step
 
@@ -326,10 +356,12 @@ package struct GoodputPolicy: SpeculationPolicy {
         guard !sources.isEmpty, !step.isProbe, view.prefillRows == 0, !view.requests.isEmpty else { return }
         let plainStep = costs.targetTime(view, drafted: 0, attended: 0)
         let plain = Double(outcome.emitted) / Double(view.requests.count) * plainStep
+        let count = view.requests.count
         if sources.contains(.model) {
-            modelGuard.observe(plain: plain, taken: outcome.stepTime - catchUp + payment())
+            let taken = outcome.stepTime - catchUp + payment()
+            modelGuard.observe(taken: taken, plainStep: plainStep, plain: plain, requests: count)
         } else {
-            retrievalGuard.observe(plain: plain, taken: outcome.stepTime)
+            retrievalGuard.observe(taken: outcome.stepTime, plainStep: plainStep, plain: plain, requests: count)
         }
     }
 

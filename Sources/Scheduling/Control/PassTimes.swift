@@ -66,9 +66,11 @@ package struct PassTimes: Sendable {
         base = isotonic(base, weights: widths.map { Double(count(Shape(rows: $0, context: 0))) })
         let ratio = base[base.count - 1] / max(prior.base(rows: widest), 1e-9)
         let wider = prior.widths.filter { $0 > widest }
-        return PassCosts(
+        var costs = PassCosts(
             widths: widths + wider, base: base + wider.map { prior.base(rows: $0) * ratio },
             perContext: attention.perContext, perAttended: attention.perAttended)
+        if !wider.isEmpty { costs.measured = widths.map { _ in true } + wider.map { _ in false } }
+        return costs
     }
 
     private func scaled(_ prior: PassCosts, at rows: Int) -> (perContext: Double, perAttended: Double) {

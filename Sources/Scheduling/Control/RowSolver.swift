@@ -41,6 +41,7 @@ package struct RowSolver: Sendable {
         let value: Double
         /// Passes of the draft model that it needs.
         let passes: Int32
+        let context: Int
     }
 
     package private(set) var lanes: [Lane] = []
@@ -51,6 +52,11 @@ package struct RowSolver: Sendable {
     private var rows: [Row] = []
     private var members: [Int] = []
     private var deepest = 0
+    private var required = 0
+    /// The target's time with so many drafted rows, attention left out; and what one more request adds to a draft pass.
+    private var targetTimes: [Double] = []
+    private var joiningTimes: [Double] = []
+    private var draftContext = 0.0
 
     package init(costs: StepCosts) { self.costs = costs }
 
@@ -61,13 +67,34 @@ package struct RowSolver: Sendable {
         self.lanes = lanes
         self.sunk = sunk
         deepest = lanes.reduce(0) { $1.usesModel ? max($0, $1.survivals.count) : $0 }
+        required = lanes.reduce(0) { $0 + min($1.required, $1.survivals.count) }
+        tabulate()
+    }
+
+    /// Looks prices up once for all sets.
+    private mutating func tabulate() {
+        let baseRows = lanes.count + view.prefillRows
+        let rest = sunk + costs.targetTime(view, drafted: 0, attended: 0) - costs.target.base(rows: baseRows)
+        let most = min(view.rowBudget, lanes.reduce(0) { $0 + $1.survivals.count })
+        targetTimes.removeAll(keepingCapacity: true)
+        for count in 0...max(0, most) { targetTimes.append(rest + costs.target.base(rows: baseRows + count)) }
+        joiningTimes.removeAll(keepingCapacity: true)
+        draftContext = 0
+        guard let draft = costs.draft, deepest > 0 else { return }
+        draftContext = draft.perContext + draft.perAttended
+        var before = 0.0
+        for count in 0..<lanes.count {
+            let time = draft.base(rows: count + 1)
+            joiningTimes.append(time - before)
+            before = time
+        }
     }
 
     /// The step without any drafted row.
     package var plain: Choice {
         Choice(
             lengths: [Int](repeating: 0, count: lanes.count), tokens: Double(lanes.count),
-            time: sunk + costs.targetTime(view, drafted: 0, attended: 0))
+            time: targetTimes.first ?? 0)
     }
 
     // MARK: The two objectives
@@ -99,11 +126,6 @@ package struct RowSolver: Sendable {
 
     // MARK: Sets
 
-    private func draftBase(_ requests: Int) -> Double { costs.draft?.base(rows: requests) ?? 0 }
-
-    /// What a token that a request holds adds to its part in a pass of the draft model.
-    private var draftContext: Double { costs.draft.map { $0.perContext + $0.perAttended } ?? 0 }
-
     /// What every set has of the draft model's depth.
     private var shallowest: Int {
         lanes.reduce(0) { $1.usesModel ? max($0, min($1.required, $1.survivals.count)) : $0 }
@@ -111,8 +133,9 @@ package struct RowSolver: Sendable {
 
     private mutating func rank(_ lambda: Double) {
         rows.removeAll(keepingCapacity: true)
-        let most = max(2, lanes.count { $0.usesModel })
-        let joining = (draftBase(most) - draftBase(1)) / Double(most - 1)
+        // Of a pass that all take part in, the part that each adds to the first.
+        let joining =
+            joiningTimes.count > 1 ? joiningTimes.dropFirst().reduce(0, +) / Double(joiningTimes.count - 1) : 0
         for (index, lane) in lanes.enumerated() {
             let price = lambda * costs.target.perAttended * Double(lane.context)
             let drafting = lambda * (joining + draftContext * Double(lane.context))
@@ -123,7 +146,7 @@ package struct RowSolver: Sendable {
                     Row(
                         lane: Int32(index), depth: Int32(depth), survival: survival,
                         value: isRequired ? .infinity : survival - price - (needsPass ? drafting : 0),
-                        passes: needsPass ? Int32(depth + 1) : 0))
+                        passes: needsPass ? Int32(depth + 1) : 0, context: lane.context))
             }
         }
         // Of equals the shallower first, so that sets stay prefix-closed; then the earlier request.
@@ -137,36 +160,26 @@ package struct RowSolver: Sendable {
     private mutating func sweep(_ depth: Int, _ look: (_ count: Int, _ tokens: Double, _ time: Double) -> Void) {
         members.removeAll(keepingCapacity: true)
         members.append(contentsOf: repeatElement(0, count: deepest))
-        let baseRows = lanes.count + view.prefillRows
-        let start = plain
-        let fixed = start.time - costs.target.base(rows: baseRows)
-        var (tokens, attended, drafting) = (start.tokens, 0, 0.0)
+        let attention = costs.target.perAttended
+        var (tokens, attended, drafting) = (Double(lanes.count), 0, 0.0)
         var count = 0
-        let required = lanes.reduce(0) { $0 + min($1.required, $1.survivals.count) }
-        if required == 0 { look(0, tokens, start.time) }
-        for row in rows {
-            if row.passes > depth { continue }
+        if required == 0 { look(0, tokens, targetTimes[0]) }
+        for row in rows where row.passes <= depth {
             if count >= view.rowBudget { break }
-            let context = lanes[Int(row.lane)].context
             count += 1
             tokens += row.survival
-            attended += context
-            if row.passes > 0 { drafting += joining(depth: Int(row.depth), context: context) }
+            attended += row.context
+            if row.passes > 0 {
+                let present = members[Int(row.depth)]
+                members[Int(row.depth)] = present + 1
+                if present < joiningTimes.count { drafting += joiningTimes[present] }
+                drafting += draftContext * Double(row.context)
+            }
             guard count >= required else { continue }
-            let time =
-                fixed + costs.target.base(rows: baseRows + count)
-                + costs.target.perAttended * Double(attended) + drafting
-            look(count, tokens, time)
+            look(count, tokens, targetTimes[count] + attention * Double(attended) + drafting)
         }
         // Where the budget has no room for what is required.
-        if count < required { look(count, tokens, fixed + costs.target.base(rows: baseRows + count) + drafting) }
-    }
-
-    /// What one more request costs in the draft model's pass at a depth.
-    private mutating func joining(depth: Int, context: Int) -> Double {
-        let present = members[depth]
-        members[depth] += 1
-        return draftBase(present + 1) - draftBase(present) + draftContext * Double(context)
+        if count < required { look(count, tokens, targetTimes[count] + attention * Double(attended) + drafting) }
     }
 
     private func lengths(depth: Int, count: Int) -> [Int] {

@@ -2,33 +2,35 @@
 /// tokens. Losing, it forbids them for a while, twice as long after each failure, up to the length at which a try is a
 /// hundredth of the time. A pure value.
 package struct SpeculationGuard: Sendable {
-    /// Decayed sums of time: what plain decoding would have taken, and what was taken.
+    /// Decayed sums over steps of what was lost, taken - plain, in times of a plain step.
     private struct Window {
         let memory: Double
-        /// The loss that ends speculation, as taken / plain - 1.
+        /// The mean loss that ends speculation when it is no accident.
         let tolerance: Double
-        let least: Double
-        var plain = 0.0
-        var taken = 0.0
+        var lost = 0.0
+        var squares = 0.0
         var steps = 0.0
 
-        var isLosing: Bool { steps >= least && taken > plain * (1 + tolerance) }
+        var mean: Double { steps > 0 ? lost / steps : 0 }
+        var variance: Double { steps > 0 ? max(0, squares / steps - mean * mean) : 0 }
 
-        mutating func add(plain plainTime: Double, taken takenTime: Double) {
+        mutating func add(_ loss: Double) {
             let keep = 1 - 1 / memory
-            plain = plain * keep + plainTime
-            taken = taken * keep + takenTime
+            lost = lost * keep + loss
+            squares = squares * keep + loss * loss
             steps = steps * keep + 1
         }
 
-        mutating func clear() { (plain, taken, steps) = (0, 0, 0) }
+        mutating func clear() { (lost, squares, steps) = (0, 0, 0) }
     }
 
-    /// How many tokens a step gives is a matter of luck: a short window may tolerate more than a long one. 35% end it at once.
+    /// A short window ends what is dear, a long one what is not worth it.
     private var windows = [
-        Window(memory: 8, tolerance: 0.35, least: 5), Window(memory: 48, tolerance: 0.12, least: 24),
-        Window(memory: 400, tolerance: 0.01, least: 150),
+        Window(memory: 24, tolerance: 0.35), Window(memory: 64, tolerance: 0.1), Window(memory: 400, tolerance: 0.01),
     ]
+    /// How sure a loss has to be, in standard errors of its mean.
+    private static let certainty = 2.0
+    private static let leastSteps = 8.0
     private var offSteps = 0
     private var nextOff = shortest
     private static let shortest = 32
@@ -39,18 +41,29 @@ package struct SpeculationGuard: Sendable {
     package var isOff: Bool { offSteps > 0 }
 
     /// Whether it has been winning for long enough that what comes next is no longer a try.
-    package var isTrusted: Bool { windows[1].steps >= 24 && windows[1].taken < windows[1].plain * 0.98 }
+    private var isTrusted: Bool { windows[1].steps >= 24 && windows[1].mean < -0.02 }
+
+    /// A few steps that happen to be alike must not make a loss look certain: until much was seen a step counts as varying
+    /// by as much as its expectation, less with more requests.
+    private func isLosing(_ window: Window, requests: Int) -> Bool {
+        let seen = windows[2]
+        let prior = 24.0
+        let variance = (seen.variance * seen.steps + prior / Double(requests)) / (seen.steps + prior)
+        let error = (max(variance, window.variance) / max(1, window.steps)).squareRoot()
+        return window.steps >= Self.leastSteps && window.mean > max(window.tolerance, Self.certainty * error)
+    }
 
     /// A step without drafts.
     package mutating func passStep() {
         if offSteps > 0 { offSteps -= 1 }
     }
 
-    /// A step with drafts: its time, and that of plain steps for as many tokens.
-    package mutating func observe(plain: Double, taken: Double) {
-        for index in windows.indices { windows[index].add(plain: plain, taken: taken) }
+    /// A step with drafts for some of `requests`: its time, that of a plain step, and that of plain steps for as many tokens.
+    package mutating func observe(taken: Double, plainStep: Double, plain: Double, requests: Int) {
+        guard plainStep > 0, requests > 0 else { return }
+        for index in windows.indices { windows[index].add((taken - plain) / plainStep) }
         if isTrusted { nextOff = Self.shortest }
-        guard windows.contains(where: \.isLosing) else { return }
+        guard windows.contains(where: { isLosing($0, requests: requests) }) else { return }
         offSteps = nextOff
         nextOff = min(2 * nextOff, Self.longest)
         for index in windows.indices { windows[index].clear() }
@@ -66,7 +79,9 @@ struct PlainProbe: Sendable {
     private static let enough = 2
     private static let interval = 256
 
-    private static func band(_ requests: Int) -> Int { min(15, max(1, requests).bitWidth - max(1, requests).leadingZeroBitCount) }
+    private static func band(_ requests: Int) -> Int {
+        min(15, max(1, requests).bitWidth - max(1, requests).leadingZeroBitCount)
+    }
 
     func isDue(requests: Int) -> Bool {
         let band = Self.band(requests)

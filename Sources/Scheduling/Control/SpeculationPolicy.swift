@@ -12,11 +12,18 @@ package protocol SpeculationPolicy: Sendable {
     /// How many of each request's drafted tokens are verified.
     mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int]
 
+    /// The tokens that each request is expected to get when so much of its draft is verified; nil where the policy does not
+    /// estimate them. An account of what was believed: it changes nothing.
+    func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]?
+
     /// What came of it.
     mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome)
 
     /// The request is gone.
     mutating func forget(_ id: UInt64)
+
+    /// How far its probabilities and what came of them are apart, from 0 to 1; nil where it has none.
+    var calibrationError: Double? { get }
 }
 
 extension SpeculationPolicy {
@@ -28,9 +35,13 @@ extension SpeculationPolicy {
         drafts.map { $0?.features.count ?? 0 }
     }
 
+    package func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]? { nil }
+
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {}
 
     package mutating func forget(_ id: UInt64) {}
+
+    package var calibrationError: Double? { nil }
 }
 
 extension DecodingView {

@@ -7,6 +7,8 @@ package struct PassCosts: Sendable, Equatable {
     package private(set) var base: [Double]
     package var perContext: Double
     package var perAttended: Double
+    /// Which entries were measured; empty: all.
+    package var measured: [Bool] = []
 
     /// `base` is made monotone: a wider pass costs no less than a narrower one.
     package init(widths: [Int], base: [Double], perContext: Double = 0, perAttended: Double = 0) {
@@ -16,6 +18,12 @@ package struct PassCosts: Sendable, Equatable {
         self.perContext = perContext
         self.perAttended = perAttended
         for index in base.indices.dropFirst() { self.base[index] = max(self.base[index], self.base[index - 1]) }
+    }
+
+    /// A width of the table within `range` whose price is only guessed: the one at `place`, from 0 to 1, among them.
+    package func guessedWidth(in range: Range<Int>, place: Double) -> Int? {
+        let guessed = measured.indices.filter { !measured[$0] && range.contains(widths[$0]) }
+        return guessed.isEmpty ? nil : widths[guessed[min(guessed.count - 1, Int(place * Double(guessed.count)))]]
     }
 
     /// The time of the rows alone. Beyond the table the last slope goes on; 0 for no rows.
@@ -73,7 +81,8 @@ extension PassCosts {
     /// A guess from sizes alone: a pass reads all weights once, and multiplies once for each row; whichever takes longer.
     /// The corrections of the first passes say how fast the machine really is.
     package static func guess(weightsBytes: Int, parameters: Int, kvBytesPerToken: Int, maxRows: Int) -> PassCosts {
-        let (bytesPerMicrosecond, multiplicationsPerMicrosecond) = (30_000.0, 300_000.0)
+        // Rather too fast a machine than too slow a one: what looks cheap is tried, and then known.
+        let (bytesPerMicrosecond, multiplicationsPerMicrosecond) = (30_000.0, 600_000.0)
         var widths = Array(1...16) + [20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128]
         while let last = widths.last, last < maxRows { widths.append(last * 3 / 2) }
         let reading = Double(weightsBytes) / bytesPerMicrosecond
@@ -83,6 +92,8 @@ extension PassCosts {
             return max(reading, computing) + 0.15 * min(reading, computing) + 20
         }
         let perToken = Double(kvBytesPerToken) / bytesPerMicrosecond
-        return PassCosts(widths: widths, base: base, perContext: perToken * 0.5, perAttended: perToken)
+        var costs = PassCosts(widths: widths, base: base, perContext: perToken * 0.5, perAttended: perToken)
+        costs.measured = widths.map { _ in false }
+        return costs
     }
 }

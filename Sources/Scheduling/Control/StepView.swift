@@ -11,6 +11,8 @@ package enum DraftSource: Int, Sendable, CaseIterable, Hashable {
 
     /// Drafts that cost nothing but a look at what is there already.
     package var isRetrieval: Bool { self != .model }
+
+    package var name: String { String(describing: self) }
 }
 
 /// What is known of one drafted token before the target has seen it.
@@ -49,6 +51,8 @@ package struct DecodingView: Sendable {
     package var context: Int
     /// The most drafted tokens that could be of use, that there is memory for, and that the request allows.
     package var room: Int
+    /// Tokens that the request may still get; what is paid once has to pay within these.
+    package var remaining: Int
     /// What retrieval found, at most one for each source.
     package var proposals: [DraftView] = []
     /// Committed tokens that the draft model has not seen; the latest one is always among them. 0: no draft model.
@@ -64,6 +68,7 @@ package struct DecodingView: Sendable {
         self.id = id
         self.context = context
         self.room = room
+        remaining = room + 1
     }
 }
 
@@ -105,6 +110,8 @@ package enum DraftLimit: Int, Sendable, CaseIterable {
     case drafter = 6
     /// The policy's fixed length, or the most that it drafts.
     case length = 7
+
+    package var name: String { String(describing: self) }
 }
 
 /// What a policy wants drafted for one request.

@@ -4,7 +4,7 @@ import Glibc
 /// calibrated, per source of drafts.
 ///
 /// A model's draft: a logistic curve over the margin, fitted by Newton steps from sufficient statistics in bins of the margin,
-/// with a ridge and never falling. Retrieval: a table over match length and follow probability, shrunk towards a prior
+/// with a ridge and never falling; what a bin itself says counts the more the fuller it is. Retrieval: a table over match length and follow probability, shrunk towards a prior
 /// that grows with both. Both forget. On top of that every request has an odds ratio of its own, shrunk towards 1.
 package struct SurvivalModel: Sendable {
     /// Never sure, so that a product over a long draft still falls and a refusal is never impossible.
@@ -90,6 +90,8 @@ private struct MarginCurve: Sendable {
     private static let edges: [Float] = [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10]
     private static let memory = 300.0
     private static let refitInterval = 16
+    /// Observations of a bin that the curve is worth.
+    private static let curveWeight = 12.0
 
     private struct Bin {
         var count = 0.0
@@ -101,7 +103,14 @@ private struct MarginCurve: Sendable {
     private var slope = 0.5
     private var intercept = 0.4
 
-    func probability(_ margin: Float) -> Double { logistic(slope * Self.bounded(margin) + intercept) }
+    /// The curve, and where there is much evidence what that says: the truth need not be logistic.
+    func probability(_ margin: Float) -> Double {
+        let bin = bins[Self.bin(Self.bounded(margin))]
+        let curve = logistic(slope * Self.bounded(margin) + intercept)
+        return (bin.accepted + Self.curveWeight * curve) / (bin.count + Self.curveWeight)
+    }
+
+    private static func bin(_ margin: Double) -> Int { edges.firstIndex { Double($0) > margin } ?? edges.count }
 
     /// Beyond this the margin says nothing more; a margin that is no number counts as none.
     private static func bounded(_ margin: Float) -> Double { margin > 0 ? Double(min(margin, 12)) : 0 }
@@ -114,7 +123,7 @@ private struct MarginCurve: Sendable {
             bins[index].margins *= keep
         }
         let value = Self.bounded(margin)
-        let index = Self.edges.firstIndex { Double($0) > value } ?? Self.edges.count
+        let index = Self.bin(value)
         bins[index].count += 1
         bins[index].accepted += accepted ? 1 : 0
         bins[index].margins += value

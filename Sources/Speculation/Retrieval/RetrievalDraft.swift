@@ -39,21 +39,13 @@ package struct RetrievalDraft: Sendable, Equatable {
         self.features.append(features)
     }
 
-    /// A rough forecast of how many tokens would be accepted, good enough to choose between two matches before anything
-    /// was observed. A token counts with its follow probability, discounted by `2 / matchLength` imaginary
-    /// occurrences with another token: little evidence counts for less, and after a long match for more.
-    package var expectedTokens: Double {
-        var (sum, survival) = (0.0, 1.0)
-        for feature in features {
-            survival *= Double(feature.follows) / (Double(feature.support) + 2 / Double(feature.matchLength))
-            sum += survival
-        }
-        return sum
-    }
-
-    /// This draft, or the other if more of that is expected to be accepted.
+    /// The one of two drafts that promises more accepted tokens: the first token's longer match, then its higher follow
+    /// probability, then this one. On replayed code the length alone forecast better than sums of survivals did.
     package func orBetter(_ other: RetrievalDraft) -> RetrievalDraft {
-        other.expectedTokens > expectedTokens ? other : self
+        guard let theirs = other.features.first else { return self }
+        guard let own = features.first else { return other }
+        guard theirs.matchLength == own.matchLength else { return theirs.matchLength > own.matchLength ? other : self }
+        return theirs.followProbability > own.followProbability ? other : self
     }
 }
 

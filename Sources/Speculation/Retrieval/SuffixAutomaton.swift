@@ -4,8 +4,8 @@
 /// Oliaro et al., "SuffixDecoding", arXiv 2411.04975.
 ///
 /// *Why an automaton and not a trie with counts.* A trie of depth 32 has up to 32 new nodes for each token; the
-/// automaton at most two states and, on average, at most three transitions, and a text that it knows already adds
-/// nothing. All texts of a state have the same occurrences, so counts can live on its transitions.
+/// automaton at most two states and, on average, at most three transitions, and what a text has in common with the
+/// beginning of an earlier one adds nothing. All texts of a state have the same occurrences, so counts can live on its transitions.
 ///
 /// *How the counts stay exact.* A token's arrival gives each suffix of the text before it one more follower. These
 /// suffixes are the states on the path of suffix links from the end; only those of at most `longestMatch`

@@ -2,8 +2,8 @@
 /// has half of the memory, the older one and all that it knows is dropped. A text that comes again thereby
 /// stays, because the younger one learns it anew, and forgetting costs nothing but the release of memory.
 ///
-/// Texts are stored hash-consed: what the younger automaton knows already takes no more memory, however often and in
-/// however many texts it comes; only its counts grow.
+/// Texts are stored hash-consed: one that comes again takes no more memory in the same automaton, nor does the common
+/// beginning of several; only their counts grow.
 package struct SuffixStore: Sendable {
     private var young: SuffixAutomaton
     private var old: SuffixAutomaton?

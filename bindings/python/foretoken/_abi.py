@@ -11,6 +11,7 @@ from ctypes import (
     POINTER,
     c_char,
     c_char_p,
+    c_double,
     c_float,
     c_int32,
     c_int64,
@@ -176,6 +177,8 @@ class ftk_engine_options(ctypes.Structure):
         ("log", ftk_log_callback),
         ("log_user_data", c_void_p),
         ("draft_pool_bytes", c_uint64),
+        ("trace", c_uint32),
+        ("reserved2", c_uint32),
         ("profile_us", c_uint64),
         ("profile_folder", c_char_p),
     ]
@@ -220,6 +223,11 @@ class ftk_engine_stats(ctypes.Structure):
         ("prefix_cached_tokens", c_uint64),
         ("prefix_evictions", c_uint64),
         ("num_preemptions", c_uint64),
+        ("draft_time_us", c_uint64),
+        ("verify_time_us", c_uint64),
+        ("control_time_us", c_uint64),
+        ("saved_us", c_int64),
+        ("calibration_error", c_double),
     ]
 
 
@@ -290,6 +298,7 @@ class ftk_request_stats(ctypes.Structure):
         ("tpot_attained", c_int32),
         ("limited_by", c_int32),
         ("reserved", c_uint32),
+        ("saved_us", c_int64),
     ]
 
 
@@ -364,6 +373,8 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ftk_engine_step": (ftk_status, (_handle,)),
     "ftk_engine_event_fd": (ftk_status, (_handle, POINTER(c_int32))),
     "ftk_engine_get_stats": (ftk_status, (_handle, POINTER(ftk_engine_stats))),
+    "ftk_engine_metrics": (ftk_status, (_handle, c_char_p, c_size_t, _size)),
+    "ftk_engine_trace": (ftk_status, (_handle, c_char_p, c_size_t, _size)),
     "ftk_request_options_init_sized": (ftk_status, (POINTER(ftk_request_options), c_uint32)),
     "ftk_submit": (ftk_status, (_handle, POINTER(ftk_request_options), POINTER(c_uint64))),
     "ftk_cancel": (ftk_status, (_handle, c_uint64)),

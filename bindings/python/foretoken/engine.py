@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import weakref
 from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _abi
 from ._dispatch import Dispatcher
-from ._library import check, checked_int, library
+from ._library import check, checked_int, library, text_from
 from .model import Model
 from .options import EngineOptions, Log, Prompt, RequestOptions, engine_options, request_options
 from .request import Request
@@ -49,13 +50,15 @@ class Engine:
         log: Log | None = None,
         log_level: str = "warning",
         draft_pool_bytes: int = 64 << 20,
+        trace: bool = False,
         profile_us: int = 0,
         profile_folder: None | str | os.PathLike[str] = None,
     ) -> None:
         """policy: "off", "static", "smartspec", "turbospec", "adaspec" or "goodput". drafter: "auto", "lookup", "suffix" or
         "model" (which needs `draft`).
         kv: "auto", "f32", "f16" or "q8_0". activations: "q8", or "f32", which is exact and slower. profile_us: time to
-        measure this machine's costs for first; profile_folder: where they are kept. 0 means the library's choice; see ftk_engine_options."""
+        measure this machine's costs for first; profile_folder: where they are kept. 0 means the library's choice; see
+        ftk_engine_options. trace: keep what trace() returns."""
         options = EngineOptions(
             policy=policy,
             drafter=drafter,
@@ -72,6 +75,7 @@ class Engine:
             log=log,
             log_level=log_level,
             draft_pool_bytes=draft_pool_bytes,
+            trace=trace,
             profile_us=profile_us,
             profile_folder=profile_folder,
         )
@@ -116,6 +120,17 @@ class Engine:
             check(library().ftk_engine_get_stats(engine, ctypes.byref(struct)))
         stats: EngineStats = from_struct(EngineStats, struct)
         return stats
+
+    def metrics(self) -> str:
+        """The figures and histograms of the engine, as text for a Prometheus server."""
+        with self._dispatcher.engine() as engine:
+            return text_from(lambda *out: library().ftk_engine_metrics(engine, *out), guess=1 << 15)
+
+    def trace(self) -> list[dict[str, Any]]:
+        """What was decided in the steps since the last call, oldest first; see ftk_engine_trace. Needs trace=True."""
+        with self._dispatcher.engine() as engine:
+            lines = text_from(lambda *out: library().ftk_engine_trace(engine, *out), guess=1 << 16)
+        return [json.loads(line) for line in lines.splitlines()]
 
     def cancel(self, request_id: int) -> None:
         """Ends a request within one step; NotFoundError once it has finished."""

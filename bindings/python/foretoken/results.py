@@ -115,6 +115,11 @@ class EngineStats:
     prefix_cached_tokens: int
     prefix_evictions: int
     num_preemptions: int
+    draft_time_us: int
+    verify_time_us: int
+    control_time_us: int
+    saved_us: int
+    calibration_error: float
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ class RequestStats:
     ttft_attained: bool | None
     tpot_attained: bool | None
     limited_by: str
+    saved_us: int
 
 
 @dataclass(frozen=True)

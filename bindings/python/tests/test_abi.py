@@ -116,7 +116,7 @@ class ABITests(unittest.TestCase):
     def test_every_option_and_result_is_there(self) -> None:
         """A field that the header gains must not be forgotten in Python."""
         engine = {name for name, _ in _abi.ftk_engine_options._fields_}
-        unseen = ["struct_size", "reserved", "draft_model", "log_user_data"]
+        unseen = ["struct_size", "reserved", "reserved2", "draft_model", "log_user_data"]
         renamed = {"kv_type": "kv", "run_mode": "background", **dict.fromkeys(unseen, "")}
         expected = {renamed.get(name, name) for name in engine} - {""}
         self.assertEqual(set(foretoken.EngineOptions.__annotations__), expected)

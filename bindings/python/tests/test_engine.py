@@ -56,6 +56,39 @@ class GenerateTests(ModelCase):
         self.assertEqual(engine.stats().finished_requests, 1)
         self.assertEqual(request.result().text, self.expected(max_tokens=8, temperature=0))
 
+    def test_a_trace_tells_what_each_step_did(self) -> None:
+        engine = self.engine(trace=True, policy="static", drafter="lookup")
+        completion = engine.generate(PROMPT * 3, max_tokens=40, temperature=0, ignore_eos=True)
+        steps = engine.trace()
+        self.assertEqual([step["step"] for step in steps], list(range(1, len(steps) + 1)))
+        parts = [part for step in steps for part in step["requests"]]
+        self.assertEqual(sum(part["emitted"] for part in parts), 40)
+        self.assertEqual(sum(part["verified"] for part in parts), completion.stats.draft_tokens)
+        self.assertEqual(sum(part["accepted"] for part in parts), completion.stats.accepted_tokens)
+        self.assertAlmostEqual(sum(part["saved_us"] for part in parts), completion.stats.saved_us, delta=len(parts))
+        self.assertEqual({part["id"] for part in parts}, {completion.request_id})
+        self.assertGreater(completion.stats.draft_tokens, 0)
+        self.assertEqual(engine.trace(), [])
+        with self.assertRaisesRegex(foretoken.WrongStateError, "trace"):
+            self.engine().trace()
+
+    def test_metrics_agree_with_the_statistics(self) -> None:
+        engine = self.engine()
+        engine.generate(PROMPT, max_tokens=12, temperature=0, ignore_eos=True)
+        samples = dict(line.rsplit(" ", 1) for line in engine.metrics().splitlines() if not line.startswith("#"))
+        stats = engine.stats()
+        for name, value in {
+            "generation_tokens_total": stats.emitted_tokens,
+            "spec_decode_num_draft_tokens_total": stats.num_draft_tokens,
+            "spec_decode_num_accepted_tokens_total": stats.num_accepted_tokens,
+            'requests_finished_total{reason="length"}': 1,
+            "time_to_first_token_seconds_count": 1,
+            "kv_blocks_capacity": stats.kv_blocks_total,
+        }.items():
+            self.assertEqual(int(samples["foretoken_" + name]), value, name)
+        self.assertGreaterEqual(stats.step_time_us, stats.draft_time_us + stats.verify_time_us)
+        self.assertTrue(0 <= stats.calibration_error <= 1)
+
     def test_later_turns_find_the_earlier_ones(self) -> None:
         engine = self.engine()
         prompt = self.model.tokenizer.encode(PROMPT * 40, add_special=True)
