@@ -1,8 +1,8 @@
 import Glibc
 package import Scheduling
 
-/// The truth about a draft model on one kind of text. Whether the token that it would draft at a position of the output is
-/// the target's is a property of the text, as it is under drafter-invariant verification: it depends neither on the
+/// The truth about a draft model on one kind of text. Whether the token that it would draft at a position of the output
+/// is the target's is a property of the text, as it is under drafter-invariant verification: it depends neither on the
 /// length of the draft nor on the step that the draft is made in.
 package struct AcceptanceProcess: Sendable {
     package enum Text: Sendable {
@@ -12,8 +12,8 @@ package struct AcceptanceProcess: Sendable {
         case stretches(easy: Double, hard: Double, easyLength: Double, hardLength: Double)
         /// Every token with a probability of its own, uniform between these.
         case spread(low: Double, high: Double)
-        /// What was recorded, position by position. A request takes the sequence of its number, from the start when that
-        /// ends.
+        /// What was recorded, position by position. A request takes the sequence of its number, from the start when
+        /// that ends.
         case recorded([[RecordedToken]])
     }
 
@@ -105,8 +105,8 @@ struct AcceptanceStream: Sendable {
         random = SimulationRandom(seed: seed, 1, UInt64(number))
     }
 
-    /// The token that is drafted `offset` tokens after the next one: what the drafter says of it, and whether it is right if
-    /// the ones before were.
+    /// The token that is drafted `offset` tokens after the next one: what the drafter says of it, and whether it is
+    /// right if the ones before were.
     mutating func draft(_ offset: Int, at moment: Moment) -> (feature: DraftFeature, isRight: Bool) {
         let text = process.text.value(at: moment)
         while upcoming.count <= offset { extend(text, isFirst: passed == 0 && upcoming.isEmpty) }

@@ -1,8 +1,8 @@
 package import Formats
 package import Scheduling
 
-/// A machine with a target and perhaps a draft model on it, from a file of figures with their sources. From these follow
-/// the times of passes: a roofline (Williams, Waterman, Patterson 2009), or a table where passes were measured.
+/// A machine with a target and perhaps a draft model on it, from a file of figures with their sources. From these
+/// follow the times of passes: a roofline (Williams, Waterman, Patterson 2009), or a table where passes were measured.
 package struct Hardware: Sendable {
     package let name: String
     package let description: String
@@ -34,7 +34,8 @@ package struct Hardware: Sendable {
         let free = machine.memoryBytes - target.weightBytes - (draft?.weightBytes ?? 0)
         let tokens = free / (target.kvBytes + (draft?.kvBytes ?? 0))
         guard tokens >= 1 else {
-            throw Failure.invalid("\(file), field machine.memory_gb: no room is left for the KV cache beside the weights")
+            throw Failure.invalid(
+                "\(file), field machine.memory_gb: no room is left for the KV cache beside the weights")
         }
         kvTokens = Int(min(tokens, 1e15))
     }
@@ -102,8 +103,8 @@ private struct ModelOnMachine {
     }
 }
 
-/// The fields of one object of a file. A figure is an object of its value and its source, a text that says where the value is
-/// from.
+/// The fields of one object of a file. A figure is an object of its value and its source, a text that says where the
+/// value is from.
 private struct Fields {
     private let json: JSON
     private let file: String
@@ -144,7 +145,9 @@ private struct Fields {
     private func figure(_ key: String) throws -> Double {
         let figure = try object(key)
         _ = try figure.text("source")
-        guard let value = try figure.value("value").number, value.isFinite else { throw figure.bad("value", "a number") }
+        guard let value = try figure.value("value").number, value.isFinite else {
+            throw figure.bad("value", "a number")
+        }
         return value
     }
 
@@ -205,7 +208,9 @@ extension Hardware {
         } else {
             throw Failure(
                 .notFound,
-                "no hardware is called \(nameOrPath), nor is there such a file; known are \(Self.names.joined(separator: ", "))")
+                "no hardware is called \(nameOrPath), nor is there such a file; "
+                    + "known are \(Self.names.joined(separator: ", "))"
+            )
         }
     }
 }

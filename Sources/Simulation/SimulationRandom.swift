@@ -1,5 +1,5 @@
-/// The SplitMix64 generator: the same numbers for the same seed on every machine. Everything random in a simulation comes
-/// from generators of its own, keyed by what they decide, so that two policies meet the same texts.
+/// The SplitMix64 generator: the same numbers for the same seed on every machine. Everything random in a simulation
+/// comes from generators of its own, keyed by what they decide, so that two policies meet the same texts.
 package struct SimulationRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

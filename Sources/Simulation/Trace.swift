@@ -34,7 +34,9 @@ package struct Trace: Sendable {
         arrivals = []
         var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         if lines.last?.isEmpty == true { lines.removeLast() }
-        guard let first = lines.first else { throw Failure.corrupt("\(name) is empty; a trace starts with names of columns") }
+        guard let first = lines.first else {
+            throw Failure.corrupt("\(name) is empty; a trace starts with names of columns")
+        }
         let form = try Form(header: Self.text(first), name: name)
         var origin: Double?
         arrivals.reserveCapacity(lines.count)
@@ -45,7 +47,8 @@ package struct Trace: Sendable {
                 origin = start
                 arrival.time -= start
                 if let last = arrivals.last, arrival.time < last.time {
-                    throw Failure.corrupt("field \(form.columns[0]): the time is before that of the line above; sort the lines")
+                    throw Failure.corrupt(
+                        "field \(form.columns[0]): the time is before that of the line above; sort the lines")
                 }
                 arrivals.append(arrival)
             } catch let failure as Failure {
@@ -61,7 +64,8 @@ package struct Trace: Sendable {
 
     // MARK: Selection
 
-    /// The requests that come from `start` to before `end`, in seconds from the trace's start, as a workload of its own.
+    /// The requests that come from `start` to before `end`, in seconds from the trace's start, as a workload of its
+    /// own.
     package func window(from start: Double, to end: Double) throws -> Trace {
         var result = self
         result.arrivals = arrivals.filter { $0.time >= start * 1e6 && $0.time < end * 1e6 }
@@ -99,7 +103,9 @@ private enum Form {
     /// The request of a line, its time in microseconds from the form's own zero.
     func arrival(_ line: String) throws -> Arrival {
         let fields = line.split(separator: ",", omittingEmptySubsequences: false)
-        guard fields.count == 3 else { throw Failure.corrupt("\(fields.count) fields; expected \(columns.joined(separator: ","))") }
+        guard fields.count == 3 else {
+            throw Failure.corrupt("\(fields.count) fields; expected \(columns.joined(separator: ","))")
+        }
         return Arrival(
             time: self == .dates ? try date(fields[0]) : try seconds(fields[0]),
             promptTokens: try tokens(fields[1], columns[1]), outputTokens: try tokens(fields[2], columns[2]))
@@ -153,7 +159,9 @@ private struct CalendarTime {
         }
         var fraction = 0.0
         if !rest.isEmpty {
-            guard rest.first == UInt8(ascii: "."), rest.count > 1, let value = Self.number(rest.dropFirst()) else { return nil }
+            guard rest.first == UInt8(ascii: "."), rest.count > 1, let value = Self.number(rest.dropFirst()) else {
+                return nil
+            }
             fraction = (1..<rest.count).reduce(Double(value)) { scaled, _ in scaled / 10 }
         }
         let seconds = ((Self.days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second

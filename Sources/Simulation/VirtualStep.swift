@@ -1,7 +1,7 @@
 import Scheduling
 
-/// One step of speculative decoding on virtual time: asks the policy in the order that it is promised, runs the draft passes
-/// that it wants, and draws what the target says.
+/// One step of speculative decoding on virtual time: asks the policy in the order that it is promised, runs the draft
+/// passes that it wants, and draws what the target says.
 struct VirtualStep {
     let machine: VirtualMachine
     let longestDraft: Int
@@ -25,10 +25,14 @@ struct VirtualStep {
         self.random = random
     }
 
-    /// Runs the step for `requests`, which all decode.
+    /// Runs the step for `requests`, which all decode. A step of prompts alone is no policy's business.
     mutating func run(
         _ requests: inout [VirtualRequest], policy: inout any SpeculationPolicy, costs: inout any CostSource
     ) {
+        guard !requests.isEmpty else {
+            verify(&requests, lengths: [])
+            return
+        }
         look(&requests)
         let known = costs.current
         wishes = policy.begin(view, known)

@@ -69,8 +69,8 @@ package enum ArrivalPattern: Sendable {
 
 private func exponential(_ random: inout SimulationRandom) -> Double { -log(1 - random.unit()) }
 
-/// A gamma variate of scale 1: Marsaglia and Tsang, "A simple method for generating gamma variables" (2000). A shape below
-/// 1 is one above it times a power of a uniform number.
+/// A gamma variate of scale 1: Marsaglia and Tsang, "A simple method for generating gamma variables" (2000). A shape
+/// below 1 is one above it times a power of a uniform number.
 private func gamma(_ shape: Double, _ random: inout SimulationRandom) -> Double {
     guard shape >= 1 else {
         let boosted = gamma(shape + 1, &random)

@@ -1,0 +1,221 @@
+package import Scheduling
+
+/// Requests come when a workload says, whether the machine is ready or not. They wait, run with others, and end.
+package struct OpenLoop: Sendable {
+    package var arrivals: [Arrival]
+    package var text: TextModel
+    package var machine: VirtualMachine
+    package var costs: any CostSource
+    package var targets = Targets()
+    /// Requests at the same time.
+    package var maxRunning: Int
+    /// Rows of a step, not below `maxRunning`.
+    package var maxRows: Int
+    /// Tokens of all running requests that the KV cache holds. A request is admitted when its whole length fits.
+    package var kvTokens = Int.max
+    package var seed: UInt64 = 1
+    /// Parts that the time is cut into to see how a run went.
+    package var timelineParts = 100
+
+    /// Arrivals in order of time; the policy is told the true costs.
+    package init(
+        arrivals: [Arrival], text: TextModel, machine: VirtualMachine, maxRunning: Int = 16, maxRows: Int = 256
+    ) {
+        self.arrivals = arrivals
+        self.text = text
+        self.text.draftStartsCold = true
+        self.machine = machine
+        self.machine.draftPassRows = maxRows
+        costs = StatedCosts(machine.costs)
+        self.maxRunning = maxRunning
+        self.maxRows = maxRows
+    }
+
+    /// The workload, the machine and the requests' common set-up as a piece of hardware has them.
+    package init(arrivals: [Arrival], text: TextModel, hardware: Hardware) {
+        self.init(
+            arrivals: arrivals, text: text, machine: VirtualMachine(hardware.costs), maxRunning: hardware.maxRunning,
+            maxRows: hardware.maxRows)
+        kvTokens = hardware.kvTokens
+    }
+
+    package func run(_ arm: Arm) -> OpenLoopResult {
+        precondition(maxRunning >= 1 && maxRows >= maxRunning, "a row for each request")
+        var server = VirtualServer(self, arm)
+        while server.step() {}
+        return server.finished()
+    }
+}
+
+/// What each request is promised, in microseconds.
+package struct Targets: Sendable, Equatable {
+    /// Time to first token, from arrival.
+    package var firstToken: Double?
+    /// Time per output token after the first.
+    package var perOutputToken: Double?
+
+    package init(firstToken: Double? = nil, perOutputToken: Double? = nil) {
+        self.firstToken = firstToken
+        self.perOutputToken = perOutputToken
+    }
+
+    package var isEmpty: Bool { firstToken == nil && perOutputToken == nil }
+}
+
+/// An engine on virtual time.
+private struct VirtualServer {
+    private let loop: OpenLoop
+    private let arm: Arm
+    private var policy: any SpeculationPolicy
+    private var costs: any CostSource
+    private var moment = Moment()
+    private var nextArrival = 0
+    /// Places in the workload of requests that came and do not run yet, in order of arrival: all have the same targets.
+    private var waiting: [Int] = []
+    private var nextWaiting = 0
+    /// In order of urgency.
+    private var running: [VirtualRequest] = []
+    private var reservedTokens = 0
+    private var latestToken: [UInt64: Double] = [:]
+    private var lastStepTime = 0.0
+    private var result: OpenLoopResult
+
+    init(_ loop: OpenLoop, _ arm: Arm) {
+        self.loop = loop
+        self.arm = arm
+        costs = loop.costs
+        policy = arm.policy(loop.costs.current)
+        let span = (loop.arrivals.last?.time ?? 0) / Double(max(1, loop.timelineParts))
+        result = OpenLoopResult(
+            requests: loop.arrivals.map { RequestRecord($0) }, targets: loop.targets,
+            timeline: Timeline(partLength: max(1, span)))
+    }
+
+    func finished() -> OpenLoopResult { result }
+
+    /// False when there is nothing left to do.
+    mutating func step() -> Bool {
+        receive()
+        admit()
+        guard !running.isEmpty else {
+            guard nextArrival < loop.arrivals.count else { return false }
+            moment.time = max(moment.time, loop.arrivals[nextArrival].time)
+            return true
+        }
+        if !loop.targets.isEmpty { rank() }
+        let plan = planStep(
+            requests: running.map { snapshot($0) }, policy: PlannedLength(length: arm.longestDraft),
+            maxRows: loop.maxRows)
+        execute(plan)
+        return true
+    }
+
+    // MARK: Who runs
+
+    private mutating func receive() {
+        while nextArrival < loop.arrivals.count, loop.arrivals[nextArrival].time <= moment.time {
+            let arrival = loop.arrivals[nextArrival]
+            if arrival.promptTokens + arrival.outputTokens > loop.kvTokens {
+                result.reject(nextArrival)
+            } else {
+                waiting.append(nextArrival)
+            }
+            nextArrival += 1
+        }
+    }
+
+    private mutating func admit() {
+        while nextWaiting < waiting.count, running.count < loop.maxRunning {
+            let place = waiting[nextWaiting]
+            let arrival = loop.arrivals[place]
+            let tokens = arrival.promptTokens + arrival.outputTokens
+            guard tokens <= loop.kvTokens - reservedTokens else { break }
+            reservedTokens += tokens
+            nextWaiting += 1
+            result.admit(place, at: moment.time)
+            running.append(
+                VirtualRequest(
+                    id: UInt64(place), promptTokens: arrival.promptTokens, outputTokens: arrival.outputTokens,
+                    computed: 0, text: loop.text, seed: loop.seed))
+        }
+        if nextWaiting == waiting.count {
+            waiting.removeAll(keepingCapacity: true)
+            nextWaiting = 0
+        }
+    }
+
+    private func snapshot(_ request: VirtualRequest) -> RequestSnapshot {
+        RequestSnapshot(
+            id: request.id, committed: request.context,
+            computed: request.decodes ? request.context - 1 : request.computed,
+            draftRoom: max(0, request.remaining - 1), requestedDraft: nil)
+    }
+
+    // MARK: Targets
+
+    /// Puts those that are due first in front, and says what each needs.
+    private mutating func rank() {
+        func urgency(_ request: VirtualRequest) -> Urgency {
+            let arrived = loop.arrivals[Int(request.id)].time
+            let due =
+                latestToken[request.id].map { time in loop.targets.perOutputToken.map { time + $0 } }
+                ?? loop.targets.firstToken.map { arrived + $0 }
+            return Urgency(due: due.map { Int64(min($0, 1e18)) }, priority: 0, id: request.id)
+        }
+        running = running.map { ($0, urgency($0)) }.sorted { $0.1 < $1.1 }.map(\.0)
+        guard let target = loop.targets.perOutputToken else { return }
+        for index in running.indices {
+            guard let first = result.requests[Int(running[index].id)].firstToken else { continue }
+            let allowed = 1 + (moment.time - first + lastStepTime) / target
+            running[index].neededTokens = max(0, allowed - Double(running[index].produced))
+        }
+    }
+
+    // MARK: Execution
+
+    private mutating func execute(_ plan: StepPlan) {
+        let rows = Dictionary(uniqueKeysWithValues: plan.entries.map { ($0.id, $0.rows) })
+        var view = StepView()
+        view.rowBudget = plan.entries.reduce(0) { $0 + $1.draftLimit }
+        view.freeTokens = loop.kvTokens - running.reduce(0) { $0 + $1.context }
+        var prefilling: [Int] = []
+        for index in running.indices where !running[index].decodes {
+            guard let chunk = rows[running[index].id] else { continue }
+            prefilling.append(index)
+            let start = running[index].computed
+            view.prefillRows += chunk
+            view.prefillAttended += chunk * start + chunk * (chunk + 1) / 2
+            view.prefillContext += start + chunk
+        }
+        var random = SimulationRandom(seed: loop.seed, 6, UInt64(moment.step))
+        view.coin = random.unit()
+        let decoding = running.indices.filter { running[$0].decodes }
+        var requests = decoding.map { running[$0] }
+        var step = VirtualStep(
+            loop.machine, view: view, longestDraft: arm.longestDraft, moment: moment, random: random)
+        step.run(&requests, policy: &policy, costs: &costs)
+        for (place, index) in decoding.enumerated() { running[index] = requests[place] }
+        for index in prefilling { running[index].prefill(rows[running[index].id] ?? 0, at: moment) }
+        commit(step, decoding: decoding, prefilling: prefilling)
+    }
+
+    private mutating func commit(_ step: VirtualStep, decoding: [Int], prefilling: [Int]) {
+        let end = moment.time + step.outcome.stepTime
+        result.add(step, at: moment, waiting: waiting.count - nextWaiting)
+        lastStepTime = step.outcome.stepTime
+        for (place, index) in decoding.enumerated() {
+            result.emit(step.outcome.requests[place], Int(running[index].id), at: end)
+        }
+        for index in prefilling where running[index].decodes { result.first(Int(running[index].id), at: end) }
+        if !loop.targets.isEmpty {
+            for index in decoding + prefilling where running[index].decodes { latestToken[running[index].id] = end }
+        }
+        for request in running where request.isDone {
+            policy.forget(request.id)
+            latestToken[request.id] = nil
+            reservedTokens -= request.promptTokens + (request.outputTokens ?? 0)
+        }
+        running.removeAll(where: \.isDone)
+        moment = Moment(step: moment.step + 1, time: end)
+    }
+}
