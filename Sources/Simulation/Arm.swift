@@ -1,4 +1,4 @@
-package import Formats
+import Formats
 package import Scheduling
 
 /// A policy under a name, made anew for each run.

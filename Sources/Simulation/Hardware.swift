@@ -1,4 +1,4 @@
-package import Formats
+import Formats
 package import Scheduling
 
 /// A machine with a target and perhaps a draft model on it, from a file of figures with their sources. From these

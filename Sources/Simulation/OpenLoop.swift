@@ -1,4 +1,4 @@
-package import Scheduling
+import Scheduling
 
 /// Requests come when a workload says, whether the machine is ready or not. They wait, run with others, and end.
 package struct OpenLoop: Sendable {

@@ -1,4 +1,4 @@
-package import Formats
+import Formats
 
 /// A request of a workload: when it comes, and how long it is.
 package struct Arrival: Sendable, Equatable {

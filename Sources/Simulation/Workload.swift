@@ -1,5 +1,5 @@
 import Glibc
-package import Formats
+import Formats
 
 /// How long the requests of a made-up workload are.
 package enum Lengths: Sendable {
@@ -46,13 +46,13 @@ package enum ArrivalPattern: Sendable {
     /// Seconds; nil after the last step.
     private func next(after time: Double, _ random: inout SimulationRandom) -> Double? {
         switch self {
-        case .poisson(let rate): return time + exponential(&random) / rate
+        case .poisson(let rate): return time + exponentialVariate(&random) / rate
         case .gamma(let rate, let variation):
             let shape = 1 / (variation * variation)
-            return time + gamma(shape, &random) / (shape * rate)
+            return time + gammaVariate(shape, &random) / (shape * rate)
         case .steps(let steps):
             // What is left of one unit exponential is used up at each step's own rate.
-            var rest = exponential(&random)
+            var rest = exponentialVariate(&random)
             var (now, start) = (time, 0.0)
             for (rate, seconds) in steps {
                 let end = start + seconds
@@ -67,19 +67,19 @@ package enum ArrivalPattern: Sendable {
     }
 }
 
-private func exponential(_ random: inout SimulationRandom) -> Double { -log(1 - random.unit()) }
+private func exponentialVariate(_ random: inout SimulationRandom) -> Double { -log(1 - random.unit()) }
 
 /// A gamma variate of scale 1: Marsaglia and Tsang, "A simple method for generating gamma variables" (2000). A shape
 /// below 1 is one above it times a power of a uniform number.
-private func gamma(_ shape: Double, _ random: inout SimulationRandom) -> Double {
+private func gammaVariate(_ shape: Double, _ random: inout SimulationRandom) -> Double {
     guard shape >= 1 else {
-        let boosted = gamma(shape + 1, &random)
+        let boosted = gammaVariate(shape + 1, &random)
         return boosted * pow(1 - random.unit(), 1 / shape)
     }
     let d = shape - 1.0 / 3
     let c = 1 / (9 * d).squareRoot()
     while true {
-        let x = polarNormal(&random)
+        let x = normalVariate(&random)
         let v = 1 + c * x
         guard v > 0 else { continue }
         let cube = v * v * v
@@ -88,7 +88,7 @@ private func gamma(_ shape: Double, _ random: inout SimulationRandom) -> Double 
 }
 
 /// A normal variate with exact tails, by Box and Muller.
-private func polarNormal(_ random: inout SimulationRandom) -> Double {
+private func normalVariate(_ random: inout SimulationRandom) -> Double {
     let radius = (-2 * log(1 - random.unit())).squareRoot()
     return radius * cos(2 * .pi * random.unit())
 }

@@ -8,8 +8,8 @@ struct SimulateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate", abstract: "Show what policies would do under a workload, on virtual time.",
         discussion: """
-            Arrivals, lengths and which drafts are right are the same for every policy and follow from the seed. A machine \
-            is a file of figures with their sources; --show-hardware prints one that comes with the command: \
+            Arrivals, lengths and which drafts are right are the same for every policy and follow from the seed. \
+            A machine is a file of figures with their sources; --show-hardware prints one that comes with the command: \
             \(Hardware.names.joined(separator: ", ")).
             """)
 

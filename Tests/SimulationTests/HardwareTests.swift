@@ -80,10 +80,12 @@ import Testing
          "machine": {"read_gb_per_s": {"value": 100, "source": "s"}, "compute_tera_per_s": {"value": 1, "source": "s"},
            "attention_tera_per_s": {"value": 0.5, "source": "s"}, "memory_gb": {"value": 20, "source": "s"}},
          "target": {"weights_gb": {"value": 1e1, "source": "s"}, "parameters_billion": {"value": 5, "source": "s"},
-           "kv_bytes_per_token": {"value": 1e1, "source": "s"}, "attention_ops_per_token": {"value": 4000, "source": "s"},
+           "kv_bytes_per_token": {"value": 1000, "source": "s"},
+           "attention_ops_per_token": {"value": 4000, "source": "s"},
            "pass_overhead_us": {"value": 1e2, "source": "s"}, "row_overhead_us": {"value": 2e0, "source": "s"}},
          "draft": null,
-         "engine": {"max_running_requests": {"value": 3, "source": "s"}, "max_step_tokens": {"value": 64, "source": "s"},
+         "engine": {"max_running_requests": {"value": 3, "source": "s"},
+           "max_step_tokens": {"value": 64, "source": "s"},
            "step_overhead_us": {"value": 7, "source": "s"}}}
         """
 }
