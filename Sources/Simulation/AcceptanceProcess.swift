@@ -5,7 +5,7 @@ package import Scheduling
 /// is the target's is a property of the text, as it is under drafter-invariant verification: it depends neither on the
 /// length of the draft nor on the step that the draft is made in.
 package struct AcceptanceProcess: Sendable {
-    package enum Text: Sendable {
+    package enum Text: Sendable, Equatable {
         /// Every token with the same probability.
         case uniform(Double)
         /// Stretches of easy and of hard tokens, of these mean lengths in tokens.
@@ -17,7 +17,7 @@ package struct AcceptanceProcess: Sendable {
         case recorded([[RecordedToken]])
     }
 
-    package struct RecordedToken: Sendable {
+    package struct RecordedToken: Sendable, Equatable {
         package var isAccepted: Bool
         package var feature: DraftFeature
 

@@ -73,8 +73,9 @@ private struct VirtualServer {
     /// Places in the workload of requests that came and do not run yet, in order of arrival: all have the same targets.
     private var waiting: [Int] = []
     private var nextWaiting = 0
-    /// In order of urgency.
-    private var running: [VirtualRequest] = []
+    /// Both in order of urgency.
+    private var decoding: [VirtualRequest] = []
+    private var prefilling: [VirtualRequest] = []
     private var reservedTokens = 0
     private var latestToken: [UInt64: Double] = [:]
     private var lastStepTime = 0.0
@@ -97,14 +98,15 @@ private struct VirtualServer {
     mutating func step() -> Bool {
         receive()
         admit()
-        guard !running.isEmpty else {
+        guard !decoding.isEmpty || !prefilling.isEmpty else {
             guard nextArrival < loop.arrivals.count else { return false }
             moment.time = max(moment.time, loop.arrivals[nextArrival].time)
             return true
         }
         if !loop.targets.isEmpty { rank() }
         let plan = planStep(
-            requests: running.map { snapshot($0) }, policy: PlannedLength(length: arm.longestDraft),
+            requests: decoding.map { snapshot($0) } + prefilling.map { snapshot($0) },
+            policy: PlannedLength(length: arm.longestDraft),
             maxRows: loop.maxRows)
         execute(plan)
         return true
@@ -125,7 +127,7 @@ private struct VirtualServer {
     }
 
     private mutating func admit() {
-        while nextWaiting < waiting.count, running.count < loop.maxRunning {
+        while nextWaiting < waiting.count, decoding.count + prefilling.count < loop.maxRunning {
             let place = waiting[nextWaiting]
             let arrival = loop.arrivals[place]
             let tokens = arrival.promptTokens + arrival.outputTokens
@@ -133,7 +135,7 @@ private struct VirtualServer {
             reservedTokens += tokens
             nextWaiting += 1
             result.admit(place, at: moment.time)
-            running.append(
+            prefilling.append(
                 VirtualRequest(
                     id: UInt64(place), promptTokens: arrival.promptTokens, outputTokens: arrival.outputTokens,
                     computed: 0, text: loop.text, seed: loop.seed))
@@ -155,67 +157,72 @@ private struct VirtualServer {
 
     /// Puts those that are due first in front, and says what each needs.
     private mutating func rank() {
-        func urgency(_ request: VirtualRequest) -> Urgency {
-            let arrived = loop.arrivals[Int(request.id)].time
-            let due =
-                latestToken[request.id].map { time in loop.targets.perOutputToken.map { time + $0 } }
-                ?? loop.targets.firstToken.map { arrived + $0 }
-            return Urgency(due: due.map { Int64(min($0, 1e18)) }, priority: 0, id: request.id)
-        }
-        running = running.map { ($0, urgency($0)) }.sorted { $0.1 < $1.1 }.map(\.0)
+        decoding = ranked(decoding)
+        prefilling = ranked(prefilling)
         guard let target = loop.targets.perOutputToken else { return }
-        for index in running.indices {
-            guard let first = result.requests[Int(running[index].id)].firstToken else { continue }
+        for index in decoding.indices {
+            guard let first = result.requests[Int(decoding[index].id)].firstToken else { continue }
             let allowed = 1 + (moment.time - first + lastStepTime) / target
-            running[index].neededTokens = max(0, allowed - Double(running[index].produced))
+            decoding[index].neededTokens = max(0, allowed - Double(decoding[index].produced))
         }
+    }
+
+    private func ranked(_ requests: [VirtualRequest]) -> [VirtualRequest] {
+        requests.map { ($0, urgency($0)) }.sorted { $0.1 < $1.1 }.map(\.0)
+    }
+
+    private func urgency(_ request: VirtualRequest) -> Urgency {
+        let due =
+            if let latest = latestToken[request.id] {
+                loop.targets.perOutputToken.map { latest + $0 }
+            } else {
+                loop.targets.firstToken.map { loop.arrivals[Int(request.id)].time + $0 }
+            }
+        return Urgency(due: due.map { Int64(min($0, 1e18)) }, priority: 0, id: request.id)
     }
 
     // MARK: Execution
 
     private mutating func execute(_ plan: StepPlan) {
-        let rows = Dictionary(uniqueKeysWithValues: plan.entries.map { ($0.id, $0.rows) })
+        // The plan has all that decode, then those of the others that there are rows for, in their order.
+        let chunks = plan.entries.dropFirst(decoding.count).map(\.rows)
         var view = StepView()
         view.rowBudget = plan.entries.reduce(0) { $0 + $1.draftLimit }
-        view.freeTokens = loop.kvTokens - running.reduce(0) { $0 + $1.context }
-        var prefilling: [Int] = []
-        for index in running.indices where !running[index].decodes {
-            guard let chunk = rows[running[index].id] else { continue }
-            prefilling.append(index)
-            let start = running[index].computed
+        view.freeTokens = loop.kvTokens - (decoding + prefilling).reduce(0) { $0 + $1.context }
+        for (request, chunk) in zip(prefilling, chunks) {
             view.prefillRows += chunk
-            view.prefillAttended += chunk * start + chunk * (chunk + 1) / 2
-            view.prefillContext += start + chunk
+            view.prefillAttended += chunk * request.computed + chunk * (chunk + 1) / 2
+            view.prefillContext += request.computed + chunk
         }
         var random = SimulationRandom(seed: loop.seed, 6, UInt64(moment.step))
         view.coin = random.unit()
-        let decoding = running.indices.filter { running[$0].decodes }
-        var requests = decoding.map { running[$0] }
         var step = VirtualStep(
             loop.machine, view: view, longestDraft: arm.longestDraft, moment: moment, random: random)
-        step.run(&requests, policy: &policy, costs: &costs)
-        for (place, index) in decoding.enumerated() { running[index] = requests[place] }
-        for index in prefilling { running[index].prefill(rows[running[index].id] ?? 0, at: moment) }
-        commit(step, decoding: decoding, prefilling: prefilling)
+        step.run(&decoding, policy: &policy, costs: &costs)
+        for (index, chunk) in chunks.enumerated() { prefilling[index].prefill(chunk, at: moment) }
+        commit(step)
     }
 
-    private mutating func commit(_ step: VirtualStep, decoding: [Int], prefilling: [Int]) {
+    private mutating func commit(_ step: VirtualStep) {
         let end = moment.time + step.outcome.stepTime
         result.add(step, at: moment, waiting: waiting.count - nextWaiting)
         lastStepTime = step.outcome.stepTime
-        for (place, index) in decoding.enumerated() {
-            result.emit(step.outcome.requests[place], Int(running[index].id), at: end)
-        }
-        for index in prefilling where running[index].decodes { result.first(Int(running[index].id), at: end) }
+        for outcome in step.outcome.requests { result.emit(outcome, Int(outcome.id), at: end) }
+        let begun = prefilling.filter(\.decodes)
+        for request in begun { result.first(Int(request.id), at: end) }
+        prefilling.removeAll(where: \.decodes)
+        decoding += begun
         if !loop.targets.isEmpty {
-            for index in decoding + prefilling where running[index].decodes { latestToken[running[index].id] = end }
+            for request in decoding { latestToken[request.id] = end }
         }
-        for request in running where request.isDone {
-            policy.forget(request.id)
-            latestToken[request.id] = nil
-            reservedTokens -= request.promptTokens + (request.outputTokens ?? 0)
-        }
-        running.removeAll(where: \.isDone)
+        for request in decoding where request.isDone { release(request) }
+        decoding.removeAll(where: \.isDone)
         moment = Moment(step: moment.step + 1, time: end)
+    }
+
+    private mutating func release(_ request: VirtualRequest) {
+        policy.forget(request.id)
+        latestToken[request.id] = nil
+        reservedTokens -= request.promptTokens + (request.outputTokens ?? 0)
     }
 }

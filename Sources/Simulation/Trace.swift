@@ -164,7 +164,9 @@ private struct CalendarTime {
             }
             fraction = (1..<rest.count).reduce(Double(value)) { scaled, _ in scaled / 10 }
         }
-        let seconds = ((Self.days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
+        // From the year 2000, so that microseconds stay exact.
+        let days = Self.days(year, month, day) - Self.days(2000, 1, 1)
+        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second
         microseconds = Double(seconds) * 1e6 + fraction * 1e6
     }
 

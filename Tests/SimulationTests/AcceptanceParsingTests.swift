@@ -9,17 +9,19 @@ import Testing
     }
 
     @Test func formsAreRead() throws {
-        guard case .uniform(0.75) = try Self.text("0.75") else { return Issue.record("a number") }
-        guard case .spread(0.2, 0.9) = try Self.text("0.2-0.9") else { return Issue.record("a range") }
-        guard case .stretches(0.9, 0.3, 20, 5) = try Self.text("0.9/0.3:20/5") else { return Issue.record("stretches") }
-        guard case .uniform(0.65) = try Self.text("summarization") else { return Issue.record("a name") }
+        #expect(try Self.text("0.75") == .uniform(0.75))
+        #expect(try Self.text("0.2-0.9") == .spread(low: 0.2, high: 0.9))
+        #expect(
+            try Self.text("0.9/0.3:20/5")
+                == .stretches(easy: 0.9, hard: 0.3, easyLength: 20, hardLength: 5))
+        #expect(try Self.text("summarization") == .uniform(0.65))
     }
 
     @Test func acceptanceMayChange() throws {
         let form = "0.9,0.4@10,0.1-0.2@20.5"
-        guard case .uniform(0.9) = try Self.text(form, at: 9.9e6) else { return Issue.record("first") }
-        guard case .uniform(0.4) = try Self.text(form, at: 10e6) else { return Issue.record("second") }
-        guard case .spread(0.1, 0.2) = try Self.text(form, at: 21e6) else { return Issue.record("third") }
+        #expect(try Self.text(form, at: 9.9e6) == .uniform(0.9))
+        #expect(try Self.text(form, at: 10e6) == .uniform(0.4))
+        #expect(try Self.text(form, at: 21e6) == .spread(low: 0.1, high: 0.2))
     }
 
     @Test(arguments: ["", "1.5", "-0.1", "0.9-0.2", "0.9/0.3", "0.9/0.3:0/5", "x", "0.9,0.4", "0.9,0.4@5,0.3@2", "nan"])

@@ -45,7 +45,7 @@ import Testing
         #expect(target == PassCosts(widths: [1, 4], base: [10, 13], perContext: 2, perAttended: 3))
     }
 
-    @Test(arguments: [
+    private static let badFields: [(field: String, replacement: String, message: String)] = [
         ("\"memory_gb\"", "\"memory\"", "m.json, field machine.memory_gb is missing"),
         ("\"machine\"", "\"engine2\"", "m.json, field machine is missing"),
         ("\"name\": \"m\"", "\"name\": 3", "m.json, field name: expected a text"),
@@ -60,7 +60,9 @@ import Testing
         ("\"value\": 20,", "\"value\": 10,", "m.json, field machine.memory_gb: no room"),
         ("\"row_overhead_us\"", "\"row\"", "m.json, field target.row_overhead_us is missing"),
         ("{\"name\": \"m\"", "[\"name\": \"m\"", "m.json: JSON, byte"),
-    ])
+    ]
+
+    @Test(arguments: badFields)
     func aBadFieldIsNamed(field: String, replacement: String, message: String) throws {
         let file = Self.file.replacing(field, with: replacement)
         #expect(file != Self.file)

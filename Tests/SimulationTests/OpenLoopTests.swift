@@ -28,11 +28,12 @@ import Testing
     @Test func oneRequestTakesWhatItsPassesTake() throws {
         let result = Self.loop([Self.arrival(5000, 100, 3)]).run(.off)
         let request = try #require(result.requests.first)
-        // The prompt in chunks of 64 and 36 rows, the second of which gives the first token; then two rows of one.
+        // The prompt in chunks of 64 and 36 rows, of which the second gives the first token: 2 · 1010 + 100 · 100. Then two
+        // steps of one row.
         #expect(request.admitted == 5000)
-        #expect(request.timeToFirstToken == 2 * 1010 + 100 * 100)
+        #expect(request.timeToFirstToken == 12_020.0)
         #expect(request.timePerOutputToken == 1110)
-        #expect(request.latency == 12_020 + 2 * 1110)
+        #expect(request.latency == 14_240.0)
         #expect(result.steps == 4 && result.tokens == 3 && result.prefillRows == 100)
         let metrics = OpenLoopMetrics(result)
         #expect(metrics.utilisation == 1 && metrics.finished == 1 && metrics.offShare == 1)
@@ -44,7 +45,7 @@ import Testing
         // Fifty-one tokens in the first draft pass, then one; two drafts and the target's own make the rest.
         #expect(result.draftTime == (50 + 51) + 51)
         #expect(result.steps == 2 && result.tokens == 4)
-        #expect(result.requests[0].end == 6010 + 152 + 1310)
+        #expect(result.requests[0].end == 6010.0 + 152 + 1310)
     }
 
     /// One place, one pass for each request: a queue with Poisson arrivals and constant service, for which Pollaczek
