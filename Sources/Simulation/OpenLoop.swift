@@ -78,7 +78,6 @@ private struct VirtualServer {
     private var prefilling: [VirtualRequest] = []
     private var reservedTokens = 0
     private var latestToken: [UInt64: Double] = [:]
-    private var lastStepTime = 0.0
     private var result: OpenLoopResult
 
     init(_ loop: OpenLoop, _ arm: Arm) {
@@ -103,12 +102,11 @@ private struct VirtualServer {
             moment.time = max(moment.time, loop.arrivals[nextArrival].time)
             return true
         }
-        if !loop.targets.isEmpty { rank() }
+        let demands = demands()
         let plan = planStep(
-            requests: decoding.map { snapshot($0) } + prefilling.map { snapshot($0) },
-            policy: PlannedLength(length: arm.longestDraft),
-            maxRows: loop.maxRows)
-        execute(plan)
+            requests: decoding.map { snapshot($0) } + prefilling.map { snapshot($0) }, maxRows: loop.maxRows,
+            prefillRows: demands.prefillRows)
+        execute(plan, forbidsDrafts: demands.forbidsDrafts)
         return true
     }
 
@@ -149,22 +147,38 @@ private struct VirtualServer {
     private func snapshot(_ request: VirtualRequest) -> RequestSnapshot {
         RequestSnapshot(
             id: request.id, committed: request.context,
-            computed: request.decodes ? request.context - 1 : request.computed,
-            draftRoom: max(0, request.remaining - 1), requestedDraft: nil)
+            computed: request.decodes ? request.context - 1 : request.computed)
     }
 
     // MARK: Targets
 
-    /// Puts those that are due first in front, and says what each needs.
-    private mutating func rank() {
+    /// Puts those that are due first in front, and says what the targets ask of the step.
+    private mutating func demands() -> LatencyPlan {
+        guard !loop.targets.isEmpty else { return LatencyPlan() }
         decoding = ranked(decoding)
         prefilling = ranked(prefilling)
-        guard let target = loop.targets.perOutputToken else { return }
+        let plan = LatencyPlan(
+            (decoding + prefilling).map { demand($0) }, costs: costs.current, now: moment.time,
+            maxRows: loop.maxRows)
         for index in decoding.indices {
-            guard let first = result.requests[Int(decoding[index].id)].firstToken else { continue }
-            let allowed = 1 + (moment.time - first + lastStepTime) / target
-            decoding[index].neededTokens = max(0, allowed - Double(decoding[index].produced))
+            decoding[index].neededTokens = plan.neededTokens[decoding[index].id] ?? 0
+            decoding[index].targetTPOT = loop.targets.perOutputToken
         }
+        return plan
+    }
+
+    private func demand(_ request: VirtualRequest) -> LatencyPlan.Request {
+        let record = result.requests[Int(request.id)]
+        var demand = LatencyDemand()
+        demand.firstToken = record.firstToken
+        demand.emitted = request.produced
+        demand.remaining = min(Double(request.remaining), max(1, result.meanOutput - Double(request.produced)))
+        demand.timePerToken = loop.targets.perOutputToken
+        var asked = LatencyPlan.Request(snapshot(request))
+        asked.demand = demand
+        asked.mostTokens = Double(min(arm.longestDraft, max(0, request.remaining - 1)) + 1)
+        asked.firstTokenDue = record.firstToken == nil ? loop.targets.firstToken.map { record.arrival + $0 } : nil
+        return asked
     }
 
     private func ranked(_ requests: [VirtualRequest]) -> [VirtualRequest] {
@@ -183,30 +197,43 @@ private struct VirtualServer {
 
     // MARK: Execution
 
-    private mutating func execute(_ plan: StepPlan) {
-        // The plan has all that decode, then those of the others that there are rows for, in their order.
-        let chunks = plan.entries.dropFirst(decoding.count).map(\.rows)
+    private mutating func execute(_ planned: StepPlan, forbidsDrafts: Bool) {
         var view = StepView()
-        view.rowBudget = plan.entries.reduce(0) { $0 + $1.draftLimit }
+        view.rowBudget = planned.draftRows
         view.freeTokens = loop.kvTokens - (decoding + prefilling).reduce(0) { $0 + $1.context }
-        for (request, chunk) in zip(prefilling, chunks) {
-            view.prefillRows += chunk
-            view.prefillAttended += chunk * request.computed + chunk * (chunk + 1) / 2
-            view.prefillContext += request.computed + chunk
-        }
+        load(planned).add(to: &view)
         var random = SimulationRandom(seed: loop.seed, 6, UInt64(moment.step))
         view.coin = random.unit()
         var step = VirtualStep(
             loop.machine, view: view, longestDraft: arm.longestDraft, moment: moment, random: random)
-        step.run(&decoding, policy: &policy, costs: &costs)
-        for (index, chunk) in chunks.enumerated() { prefilling[index].prefill(chunk, at: moment) }
-        commit(step)
+        // As in the engine, no policy is asked where nobody may draft.
+        let drafts = !forbidsDrafts && arm.longestDraft > 0 && decoding.contains { $0.remaining > 1 }
+        if drafts {
+            step.draft(&decoding, policy: &policy, costs: costs)
+        } else {
+            step.decodePlainly(&decoding)
+        }
+        let plan = planned.withRoom(forDrafts: step.draftedRows)
+        let load = load(plan)
+        step.verify(&decoding, prefill: load)
+        if drafts { policy.commit(step.view, costs.current, step.outcome) }
+        if !decoding.isEmpty { costs.observe(step.view, step.outcome) }
+        for (index, chunk) in chunks(plan).enumerated() { prefilling[index].prefill(chunk, at: moment) }
+        commit(step, prefillRows: load.rows)
     }
 
-    private mutating func commit(_ step: VirtualStep) {
+    /// The plan has all that decode, then those of the others that there are rows for, in their order.
+    private func chunks(_ plan: StepPlan) -> [Int] { plan.entries.dropFirst(decoding.count).map(\.rows) }
+
+    private func load(_ plan: StepPlan) -> PrefillLoad {
+        var load = PrefillLoad()
+        for (request, rows) in zip(prefilling, chunks(plan)) { load.add(rows: rows, computed: request.computed) }
+        return load
+    }
+
+    private mutating func commit(_ step: VirtualStep, prefillRows: Int) {
         let end = moment.time + step.outcome.stepTime
-        result.add(step, at: moment, waiting: waiting.count - nextWaiting)
-        lastStepTime = step.outcome.stepTime
+        result.add(step, at: moment, prefillRows: prefillRows, waiting: waiting.count - nextWaiting)
         for outcome in step.outcome.requests { result.emit(outcome, Int(outcome.id), at: end) }
         let begun = prefilling.filter(\.decodes)
         for request in begun { result.first(Int(request.id), at: end) }
@@ -215,12 +242,13 @@ private struct VirtualServer {
         if !loop.targets.isEmpty {
             for request in decoding { latestToken[request.id] = end }
         }
-        for request in decoding where request.isDone { release(request) }
+        for request in decoding where request.isDone { release(request, at: end) }
         decoding.removeAll(where: \.isDone)
         moment = Moment(step: moment.step + 1, time: end)
     }
 
-    private mutating func release(_ request: VirtualRequest) {
+    private mutating func release(_ request: VirtualRequest, at time: Double) {
+        result.end(Int(request.id), at: time)
         policy.forget(request.id)
         latestToken[request.id] = nil
         reservedTokens -= request.promptTokens + (request.outputTokens ?? 0)

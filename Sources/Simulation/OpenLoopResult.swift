@@ -86,12 +86,16 @@ package struct OpenLoopResult: Sendable, Equatable {
     /// Steps that drafted where the one before did not, and the other way round.
     package private(set) var switches = 0
     private var wasOff: Bool?
+    private var ended = 0
 
     init(requests: [RequestRecord], targets: Targets, timeline: Timeline) {
         self.requests = requests
         self.targets = targets
         self.timeline = timeline
     }
+
+    /// Tokens of an output that is there, on average; long while nothing is known.
+    var meanOutput: Double { ended > 0 ? Double(tokens) / Double(ended) : .infinity }
 
     // MARK: What happens
 
@@ -103,7 +107,11 @@ package struct OpenLoopResult: Sendable, Equatable {
         requests[place].firstToken = time
         tokens += 1
         timeline.add(at: time) { $0.tokens += 1 }
-        if requests[place].outputTokens == 1 { requests[place].end = time }
+    }
+
+    mutating func end(_ place: Int, at time: Double) {
+        requests[place].end = time
+        ended += 1
     }
 
     mutating func emit(_ outcome: DraftOutcome, _ place: Int, at time: Double) {
@@ -111,16 +119,15 @@ package struct OpenLoopResult: Sendable, Equatable {
         timeline.add(at: time) { $0.tokens += outcome.emitted }
         requests[place].verified += outcome.verified
         requests[place].accepted += outcome.accepted
-        requests[place].end = time
     }
 
-    mutating func add(_ step: VirtualStep, at moment: Moment, waiting: Int) {
+    mutating func add(_ step: VirtualStep, at moment: Moment, prefillRows: Int, waiting: Int) {
         let outcome = step.outcome
         let verified = outcome.requests.reduce(0) { $0 + $1.verified }
         steps += 1
         busyTime += outcome.stepTime
         draftTime += outcome.draftTime
-        prefillRows += step.view.prefillRows
+        self.prefillRows += prefillRows
         rows += outcome.requests.count + verified
         drafts += outcome.requests.count { $0.verified > 0 }
         accepted += outcome.requests.reduce(0) { $0 + $1.accepted }

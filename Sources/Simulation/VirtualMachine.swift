@@ -32,31 +32,3 @@ package struct StatedCosts: CostSource {
     package init(_ costs: StepCosts) { current = costs }
     package mutating func observe(_ view: StepView, _ outcome: StepOutcome) {}
 }
-
-/// A table that begins as stated and learns from what passes took, as an engine's does.
-package struct LearnedCosts: CostSource {
-    private var table: CostTable
-
-    package init(_ prior: StepCosts) { table = CostTable(prior) }
-
-    package var current: StepCosts { table.costs }
-
-    package mutating func observe(_ view: StepView, _ outcome: StepOutcome) {
-        let context = view.decodingContext
-        if view.prefillRows == 0 {
-            var (rows, attended) = (view.requests.count, context)
-            for (request, result) in zip(view.requests, outcome.requests) {
-                rows += result.verified
-                attended += result.verified * request.context + result.verified * (result.verified + 1) / 2
-            }
-            table.observeTarget(
-                rows: rows, context: context, attended: attended, time: outcome.targetTime - table.costs.overhead)
-        }
-        for pass in outcome.draftPasses {
-            // Which requests took part is not recorded; they are taken to be of average length.
-            let share = context * pass.requests / max(1, view.requests.count)
-            table.observeDraft(
-                rows: pass.rows, context: share, attended: share * pass.rows / max(1, pass.requests), time: pass.time)
-        }
-    }
-}

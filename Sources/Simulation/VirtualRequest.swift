@@ -12,6 +12,8 @@ package struct VirtualRequest: Sendable {
     private(set) var computed: Int
     /// Tokens that this step has to give for the request to keep its target.
     var neededTokens = 0.0
+    /// Microseconds; nil without such a target.
+    var targetTPOT: Double?
     /// Tokens of prompt and output that the draft model has seen, of those that still hold.
     private(set) var draftSeen: Int
     private var acceptance: AcceptanceStream?
@@ -57,6 +59,7 @@ package struct VirtualRequest: Sendable {
         view.proposals = found.map(\.draft)
         view.draftBacklog = draftBacklog
         view.neededTokens = neededTokens
+        view.targetTPOT = targetTPOT
         return (view, found)
     }
 

@@ -14,8 +14,10 @@ struct SimulateCommand: ParsableCommand {
             """)
 
     @OptionGroup var workload: WorkloadArguments
-    @Option(help: "Arms, run in turn: \(Arm.forms).") var policies = "off,static:2,static:4,static:8,goodput"
-    @Option(help: "The most tokens of a draft of policies that choose.") var draftTokens = 8
+    @Option(help: "Arms, run in turn: \(Arm.forms).") var policies =
+        "off,static:2,static:4,static:8,smartspec,turbospec,adaspec,goodput"
+    @Option(help: "The most tokens of a draft where the policy chooses; default: the policy's own.") var draftTokens:
+        Int?
     @Option(help: ArgumentHelp("A machine, by name or as a file.", valueName: "name|file")) var hardware =
         "cpu-2-core-1b"
     @Option(help: "How often a draft model's tokens are right: \(AcceptanceProcess.forms).") var acceptance = "0.7"
@@ -67,7 +69,11 @@ struct SimulateCommand: ParsableCommand {
         func within(_ holds: Bool, _ message: @autoclosure () -> String) throws {
             if !holds { throw Failure.invalid(message()) }
         }
-        try within((1...16).contains(draftTokens), "--draft-tokens is \(draftTokens); it must be from 1 to 16")
+        let most = Arm.mostDraft
+        if let draftTokens {
+            try within(
+                (1...most).contains(draftTokens), "--draft-tokens is \(draftTokens); it must be from 1 to \(most)")
+        }
         try within((0...1).contains(retrieval), "--retrieval is \(retrieval); it must be from 0 to 1")
         try within((0...1).contains(noise), "--noise is \(noise); it must be from 0 to 1")
         try within(costError > 0 && costError.isFinite, "--cost-error is \(costError); it must be above 0")

@@ -62,7 +62,8 @@ struct SimulationReport {
                 .object([
                     ("acceptance", .string(command.acceptance)), ("retrieval", .number(command.retrieval)),
                     ("noise", .number(command.noise)), ("cost_error", .number(command.costError)),
-                    ("learn_costs", .bool(command.learnCosts)), ("draft_tokens", .int(command.draftTokens)),
+                    ("learn_costs", .bool(command.learnCosts)),
+                    ("draft_tokens", command.draftTokens.map { .int($0) } ?? .null),
                     ("max_running_requests", .int(command.maxRunning ?? machine.maxRunning)),
                     ("max_step_tokens", .int(command.maxStepTokens ?? machine.maxRows)),
                 ])

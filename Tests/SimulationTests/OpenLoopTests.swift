@@ -62,7 +62,8 @@ import Testing
         #expect(abs(OpenLoopMetrics(result).utilisation - load) < 0.02)
     }
 
-    @Test(arguments: ["off", "static:3", "static:8", "goodput"]) func everyRequestIsServed(name: String) throws {
+    @Test(arguments: ["off", "static:3", "static:8", "smartspec", "turbospec", "adaspec", "goodput"])
+    func everyRequestIsServed(name: String) throws {
         let arrivals = Self.mixed()
         let result = Self.loop(arrivals).run(try Arm(parsing: name, longestDraft: 6))
         #expect(result.tokens == arrivals.reduce(0) { $0 + $1.outputTokens })
@@ -89,9 +90,10 @@ import Testing
         #expect(first != loop.run(.fixed(4)))
     }
 
-    /// Keeps the views that a policy was shown.
+    /// Keeps what a policy was shown.
     private final class Log: Sendable {
         let views = Mutex<[StepView]>([])
+        let outcomes = Mutex<[StepOutcome]>([])
     }
 
     private struct Listener: SpeculationPolicy {
@@ -101,32 +103,49 @@ import Testing
             log.views.withLock { $0.append(view) }
             return view.requests.map { FixedLengthPolicy.wish($0, length: length) }
         }
+        mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
+            log.outcomes.withLock { $0.append(outcome) }
+        }
     }
 
-    private static func listen(_ loop: OpenLoop, length: Int) -> (views: [StepView], result: OpenLoopResult) {
+    private static func listen(
+        _ loop: OpenLoop, length: Int
+    ) -> (views: [StepView], outcomes: [StepOutcome], result: OpenLoopResult) {
         let log = Log()
-        let result = loop.run(
-            Arm(name: "listener", longestDraft: length) { _ in Listener(log: log, length: length) })
-        return (log.views.withLock { $0 }, result)
+        let result = loop.run(Arm(name: "listener", longestDraft: 8) { _ in Listener(log: log, length: length) })
+        return (log.views.withLock { $0 }, log.outcomes.withLock { $0 }, result)
     }
 
     @Test func theRowsOfAStepAreKept() {
-        let (views, result) = Self.listen(Self.loop(Self.mixed(), running: 6), length: 8)
+        let (views, outcomes, result) = Self.listen(Self.loop(Self.mixed(), running: 6), length: 8)
         #expect(views.count > 500 && views.contains { $0.prefillRows > 0 && $0.rowBudget > 0 })
-        for view in views {
-            #expect(view.requests.count <= 6)
-            #expect(view.requests.count + view.prefillRows + view.rowBudget <= 64)
-            #expect(view.requests.allSatisfy { $0.room <= 8 })
+        for (view, outcome) in zip(views, outcomes) {
+            #expect(view.requests.count <= 6 && view.requests.allSatisfy { $0.room <= 8 })
+            #expect(view.requests.count + view.prefillRows <= 64)
+            // A prompt that waits leaves drafts half of what decoding leaves.
+            let rest = 64 - view.requests.count
+            #expect(view.rowBudget == (view.prefillRows > 0 ? rest / 2 : rest))
+            let rows = ((outcome.targetTime - 1010) / 100).rounded()
+            let decoding = view.requests.count + outcome.requests.reduce(0) { $0 + $1.verified }
+            #expect(rows <= 64 && Int(rows) - decoding <= view.prefillRows)
         }
-        // A prompt that waits leaves drafts half of what decoding leaves.
-        #expect(views.allSatisfy { $0.prefillRows == 0 || $0.rowBudget <= (64 - $0.requests.count) / 2 })
         #expect(result.timeline.parts.contains { $0.waiting > 0 })
+    }
+
+    @Test func promptsGiveWayToDrafts() throws {
+        // The second prompt is there when the first request decodes; eight drafts leave it 55 of 64 rows.
+        let loop = Self.loop([Self.arrival(0, 1, 40), Self.arrival(1, 300, 2)], alpha: 1)
+        let (views, outcomes, _) = Self.listen(loop, length: 8)
+        let step = try #require(views.firstIndex { $0.prefillRows > 0 })
+        #expect(views[step].prefillRows == 63 && views[step].rowBudget == 31)
+        #expect(outcomes[step].requests[0].verified == 8)
+        #expect(outcomes[step].targetTime == 1010.0 + 100 * 64)
     }
 
     @Test func theCacheBoundsWhoRuns() {
         var loop = Self.loop((0..<6).map { Self.arrival(Double($0), 30, 10) } + [Self.arrival(9, 90, 20)])
         loop.kvTokens = 100
-        let (views, result) = Self.listen(loop, length: 0)
+        let (views, _, result) = Self.listen(loop, length: 0)
         #expect(result.rejected == 1 && OpenLoopMetrics(result).finished == 6)
         #expect(result.requests[6].admitted == nil)
         #expect(views.map(\.requests.count).max() == 2)
@@ -147,15 +166,30 @@ import Testing
         #expect(OpenLoopMetrics(loop.run(.off)).attainment == 0)
     }
 
-    @Test func aRequestNeedsWhatItsTargetAsksFor() {
+    @Test func aRequestNeedsWhatItsTargetAsksFor() throws {
         var loop = Self.loop([Self.arrival(0, 10, 30)], alpha: 0)
         loop.targets = Targets(perOutputToken: 555)
-        // Plain steps take 1110 us: twice the target, so that each step falls one token further behind.
+        // Plain steps take 1110 us, twice the target: each falls one token further behind, until the target is lost.
         let views = Self.listen(loop, length: 0).views
-        #expect(views.count == 29)
         let needed = views.map { $0.requests[0].neededTokens }
-        #expect(zip(needed.dropFirst(), needed.dropFirst(2)).allSatisfy { abs($1 - $0 - 1) < 1e-9 })
-        #expect(needed[1] == 1 + 2 * 1110 / 555 - 2)
+        #expect(views.count == 29 && Array(needed.prefix(4)) == [2, 3, 4, 5])
+        #expect(needed.allSatisfy { $0 <= 9 } && needed.last == 0)
+        #expect(views.allSatisfy { $0.requests[0].targetTPOT == 555 })
+    }
+
+    @Test func aTargetHoldsPromptsBack() throws {
+        var loop = Self.loop([Self.arrival(0, 10, 40), Self.arrival(1, 300, 2)], alpha: 0)
+        func prefillRows() -> [Int] { Self.listen(loop, length: 0).views.map(\.prefillRows).filter { $0 > 0 } }
+        #expect(prefillRows().max() == 63)
+        loop.targets = Targets(perOutputToken: 3000)
+        // 1010 us and 100 for each row: a request that decodes and 18 rows of prompts are done in time at first.
+        let held = prefillRows()
+        #expect(held.count > 10 && (held.max() ?? 0) < 30)
+        // A first token that is due at once makes the prompt go first, and nobody drafts beside it.
+        loop.targets = Targets(firstToken: 40_000, perOutputToken: 3000)
+        let hurried = Self.listen(loop, length: 0)
+        #expect(hurried.result.requests[1].attained(Targets(firstToken: 40_000)))
+        #expect(hurried.views.count < hurried.result.steps)
     }
 
     @Test func gainsAreSharedAsJainsIndexSays() throws {
