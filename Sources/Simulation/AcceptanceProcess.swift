@@ -88,6 +88,8 @@ struct AcceptanceStream: Sendable {
     /// Positions that were looked at; the first is the next output token's.
     private var upcoming: [Position] = []
     private var passed = 0
+    /// Positions whose chances were drawn or left out.
+    private var drawn = 0
     private var isEasy = true
 
     /// The chances of one position, drawn once.
@@ -97,6 +99,9 @@ struct AcceptanceStream: Sendable {
         let level: Double
         let isEasy: Bool
         let noise: (Double, Double)
+
+        /// Numbers from the generator for one position: three, and twelve for each normal one.
+        static let draws = 3 + 2 * 12
     }
 
     init(_ process: AcceptanceProcess, number: Int, seed: UInt64) {
@@ -109,7 +114,7 @@ struct AcceptanceStream: Sendable {
     /// right if the ones before were.
     mutating func draft(_ offset: Int, at moment: Moment) -> (feature: DraftFeature, isRight: Bool) {
         let text = process.text.value(at: moment)
-        while upcoming.count <= offset { extend(text, isFirst: passed == 0 && upcoming.isEmpty) }
+        while upcoming.count <= offset { upcoming.append(nextPosition(text)) }
         let position = upcoming[offset]
         let s: Double
         switch text {
@@ -126,24 +131,29 @@ struct AcceptanceStream: Sendable {
 
     /// The next `count` tokens of the output are there.
     mutating func pass(_ count: Int, at moment: Moment) {
-        let text = process.text.value(at: moment)
-        while upcoming.count < count { extend(text, isFirst: passed == 0 && upcoming.isEmpty) }
-        upcoming.removeFirst(count)
+        let known = min(count, upcoming.count)
+        upcoming.removeFirst(known)
+        if case .stretches = process.text.value(at: moment) {
+            for _ in known..<count { _ = nextPosition(process.text.value(at: moment)) }
+        } else {
+            // Nobody looked at them, and nothing that follows depends on them.
+            random.skip((count - known) * Position.draws)
+            drawn += count - known
+        }
         passed += count
     }
 
-    private mutating func extend(_ text: AcceptanceProcess.Text, isFirst: Bool) {
+    private mutating func nextPosition(_ text: AcceptanceProcess.Text) -> Position {
         let turn = random.unit()
         if case .stretches(_, _, let easyLength, let hardLength) = text {
-            if isFirst {
+            if drawn == 0 {
                 isEasy = turn < easyLength / (easyLength + hardLength)
             } else if turn < 1 / max(1, isEasy ? easyLength : hardLength) {
                 isEasy.toggle()
             }
         }
-        upcoming.append(
-            Position(
-                coin: random.unit(), level: random.unit(), isEasy: isEasy,
-                noise: (random.normal(), random.normal())))
+        drawn += 1
+        return Position(
+            coin: random.unit(), level: random.unit(), isEasy: isEasy, noise: (random.normal(), random.normal()))
     }
 }

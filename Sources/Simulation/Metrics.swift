@@ -64,7 +64,7 @@ package struct OpenLoopMetrics: Sendable, Equatable {
             attainedTokensPerSecond = ratio(Double(attained.reduce(0) { $0 + $1.outputTokens }), span) * 1e6
         }
         meanAccepted = ratio(Double(result.accepted), Double(result.drafts))
-        rowsPerToken = ratio(Double(result.rows), Double(result.tokens - done.count))
+        rowsPerToken = ratio(Double(result.rows), Double(result.decodedTokens))
         draftShare = ratio(result.draftTime, result.busyTime)
         offShare = ratio(result.offTime, result.decodingTime)
     }

@@ -133,10 +133,10 @@ private struct VirtualServer {
             reservedTokens += tokens
             nextWaiting += 1
             result.admit(place, at: moment.time)
-            prefilling.append(
-                VirtualRequest(
-                    id: UInt64(place), promptTokens: arrival.promptTokens, outputTokens: arrival.outputTokens,
-                    computed: 0, text: loop.text, seed: loop.seed))
+            let request = VirtualRequest(
+                id: UInt64(place), promptTokens: arrival.promptTokens, outputTokens: arrival.outputTokens,
+                computed: 0, text: loop.text, seed: loop.seed)
+            if request.decodes { decoding.append(request) } else { prefilling.append(request) }
         }
         if nextWaiting == waiting.count {
             waiting.removeAll(keepingCapacity: true)
@@ -236,11 +236,11 @@ private struct VirtualServer {
         result.add(step, at: moment, prefillRows: prefillRows, waiting: waiting.count - nextWaiting)
         for outcome in step.outcome.requests { result.emit(outcome, Int(outcome.id), at: end) }
         let begun = prefilling.filter(\.decodes)
-        for request in begun { result.first(Int(request.id), at: end) }
+        for request in begun where request.produced > 0 { result.first(Int(request.id), at: end) }
         prefilling.removeAll(where: \.decodes)
         decoding += begun
         if !loop.targets.isEmpty {
-            for request in decoding { latestToken[request.id] = end }
+            for request in decoding where request.produced > 0 { latestToken[request.id] = end }
         }
         for request in decoding where request.isDone { release(request, at: end) }
         decoding.removeAll(where: \.isDone)

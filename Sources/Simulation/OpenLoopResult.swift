@@ -69,8 +69,9 @@ package struct OpenLoopResult: Sendable, Equatable {
     package private(set) var timeline: Timeline
     package private(set) var rejected = 0
     package private(set) var steps = 0
-    /// Output tokens.
+    /// Output tokens, and those of them that did not come with the end of a prompt.
     package private(set) var tokens = 0
+    package private(set) var decodedTokens = 0
     /// Microseconds of all steps, of the draft model's passes, and of the steps that drafted nothing though requests
     /// decoded.
     package private(set) var busyTime = 0.0
@@ -116,6 +117,8 @@ package struct OpenLoopResult: Sendable, Equatable {
 
     mutating func emit(_ outcome: DraftOutcome, _ place: Int, at time: Double) {
         tokens += outcome.emitted
+        decodedTokens += outcome.emitted
+        if requests[place].firstToken == nil { requests[place].firstToken = time }
         timeline.add(at: time) { $0.tokens += outcome.emitted }
         requests[place].verified += outcome.verified
         requests[place].accepted += outcome.accepted

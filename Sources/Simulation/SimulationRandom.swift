@@ -17,6 +17,9 @@ package struct SimulationRandom: RandomNumberGenerator, Sendable {
         return Self.mix(state)
     }
 
+    /// The numbers that come next are left out.
+    mutating func skip(_ count: Int) { state &+= Self.increment &* UInt64(count) }
+
     /// Uniform in [0, 1).
     package mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
 

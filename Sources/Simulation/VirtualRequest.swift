@@ -38,13 +38,13 @@ package struct VirtualRequest: Sendable {
     package var isDone: Bool { remaining <= 0 }
     var draftBacklog: Int { acceptance == nil ? 0 : context - draftSeen }
 
-    /// The prompt has gone through the target, and the first token is there or comes with the next step.
-    var decodes: Bool { computed >= promptTokens }
+    /// Only the latest token is missing in the target's cache: the planner's own meaning of the word.
+    var decodes: Bool { produced > 0 || promptTokens - computed <= 1 }
 
-    /// A chunk of the prompt goes through the target; the last one gives the first token.
+    /// A chunk of the prompt goes through the target; what has the last token gives the first one of the output.
     mutating func prefill(_ rows: Int, at moment: Moment) {
         computed += rows
-        if decodes { commit(emitted: 1, drafted: 0, accepted: 0, at: moment) }
+        if computed >= promptTokens { commit(emitted: 1, drafted: 0, accepted: 0, at: moment) }
     }
 
     /// What a policy may know of it, and the retrieved drafts with their truth.
