@@ -11,6 +11,7 @@ struct FTK: ParsableCommand {
         subcommands: [
             RunCommand.self, CompareCommand.self, ScoreCommand.self, TokenizeCommand.self, InfoCommand.self,
             PlanCommand.self, ProfileCommand.self, QuantizeCommand.self, SelfTestCommand.self, BenchCommand.self,
+            SimulateCommand.self,
         ])
 
     static func main() {
