@@ -13,6 +13,18 @@ package struct Hardware: Sendable {
     package let maxRunning: Int
     package let maxRows: Int
 
+    /// A machine whose passes were measured.
+    package init(
+        name: String, description: String, costs: StepCosts, kvTokens: Int, maxRunning: Int, maxRows: Int
+    ) {
+        self.name = name
+        self.description = description
+        self.costs = costs
+        self.kvTokens = kvTokens
+        self.maxRunning = maxRunning
+        self.maxRows = maxRows
+    }
+
     package init(path: String) throws {
         try self.init(parsing: FileSource.contents(of: path, limit: 1 << 20), name: path)
     }

@@ -200,7 +200,8 @@ private struct VirtualServer {
     private mutating func execute(_ planned: StepPlan, forbidsDrafts: Bool) {
         var view = StepView()
         view.rowBudget = planned.draftRows
-        view.freeTokens = loop.kvTokens - (decoding + prefilling).reduce(0) { $0 + $1.context }
+        let held = decoding.reduce(0) { $0 + $1.context } + prefilling.reduce(0) { $0 + $1.context }
+        view.freeTokens = loop.kvTokens - held
         load(planned).add(to: &view)
         var random = SimulationRandom(seed: loop.seed, 6, UInt64(moment.step))
         view.coin = random.unit()

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Engine
 import Formats
 import Scheduling
 import Simulation
@@ -20,6 +21,9 @@ struct SimulateCommand: ParsableCommand {
         Int?
     @Option(help: ArgumentHelp("A machine, by name or as a file.", valueName: "name|file")) var hardware =
         "cpu-2-core-1b"
+    @Option(
+        help: ArgumentHelp("A table that ftk profile --out wrote, instead of --hardware.", valueName: "table.json"))
+    var profile: String?
     @Option(help: "How often a draft model's tokens are right: \(AcceptanceProcess.forms).") var acceptance = "0.7"
     @Option(help: "Share of the output that earlier text predicts, for prompt lookup; 0: no lookup.") var retrieval =
         0.0
@@ -34,6 +38,7 @@ struct SimulateCommand: ParsableCommand {
     @Flag(help: "Policies learn the costs from what passes take.") var learnCosts = false
     @Option(help: "Requests at the same time; default: the machine's.") var maxRunning: Int?
     @Option(help: "Rows of a step; default: the machine's.") var maxStepTokens: Int?
+    @Option(help: "Tokens that the KV cache holds; default: the machine's.") var kvTokens: Int?
     @Option(name: [.customShort("s"), .long], help: "Everything random follows from it.") var seed: UInt64 = 1
     @Option(help: "Run with so many seeds, from --seed on.") var seeds = 1
     @OptionGroup var output: JSONFlag
@@ -51,7 +56,7 @@ struct SimulateCommand: ParsableCommand {
             return Output.line(text)
         }
         try check()
-        let machine = try Hardware(nameOrPath: hardware)
+        let machine = try machine()
         let arms = try policies.split(separator: ",", omittingEmptySubsequences: false).map {
             try Arm(parsing: String($0), longestDraft: draftTokens)
         }
@@ -77,8 +82,22 @@ struct SimulateCommand: ParsableCommand {
         try within((0...1).contains(retrieval), "--retrieval is \(retrieval); it must be from 0 to 1")
         try within((0...1).contains(noise), "--noise is \(noise); it must be from 0 to 1")
         try within(costError > 0 && costError.isFinite, "--cost-error is \(costError); it must be above 0")
+        if let kvTokens { try within(kvTokens >= 1, "--kv-tokens is \(kvTokens); it must be at least 1") }
         try within((1...1000).contains(seeds), "--seeds is \(seeds); it must be from 1 to 1000")
         try within(seed < .max - 1000, "--seed is too large")
+    }
+
+    private func machine() throws -> Hardware {
+        guard let profile else { return try Hardware(nameOrPath: hardware) }
+        let measured: CostProfile
+        do {
+            measured = try CostProfile(parsing: FileSource.contents(of: profile, limit: 1 << 20))
+        } catch let failure as Failure { throw failure.prefixed(profile) }
+        let engine = EngineOptions()
+        return Hardware(
+            name: profile, description: "\(measured.machine), \(measured.isa), \(measured.threads) threads",
+            costs: measured.costs, kvTokens: EngineOptions.defaultKVTokens, maxRunning: engine.maxRunningRequests,
+            maxRows: engine.maxStepTokens)
     }
 
     // MARK: Cells
@@ -111,6 +130,8 @@ struct SimulateCommand: ParsableCommand {
         loop.machine.noise = noise
         loop.maxRunning = maxRunning ?? loop.maxRunning
         loop.maxRows = maxStepTokens ?? loop.maxRows
+        loop.machine.draftPassRows = loop.maxRows
+        loop.kvTokens = kvTokens ?? loop.kvTokens
         guard loop.maxRunning >= 1, loop.maxRows >= loop.maxRunning else {
             throw Failure.invalid(
                 "--max-running is \(loop.maxRunning), but a step of --max-step-tokens \(loop.maxRows) has "

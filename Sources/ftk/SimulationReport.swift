@@ -1,3 +1,4 @@
+import Formats
 import Simulation
 
 /// One arm under one workload.
@@ -54,7 +55,7 @@ struct SimulationReport {
                 "hardware",
                 .object([
                     ("name", .string(machine.name)), ("description", .string(machine.description)),
-                    ("kv_tokens", .int(machine.kvTokens)),
+                    ("kv_tokens", .int(command.kvTokens ?? machine.kvTokens)),
                 ])
             ),
             (

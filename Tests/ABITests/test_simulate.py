@@ -89,6 +89,24 @@ class SimulateTests(support.ScratchCase):
         self.assertNotEqual(result.returncode, 0)
         self.assertIn(f"{file}, field target.weights_gb is missing", result.stderr)
 
+    def test_a_measured_table_is_a_machine(self) -> None:
+        table = {"widths": [1, 8], "base_us": [1000, 1200], "per_context_us": 0, "per_attended_us": 0.1}
+        profile = {"machine": "m", "isa": "portable", "threads": 1, "target": table, "draft": None, "overhead_us": 5}
+        file = self.scratch / "table.json"
+        file.write_text(json.dumps(profile))
+        arguments = ["--trace", str(self.trace), "--policies", "off,static:4", "--retrieval", "0.5", "--profile"]
+        report = self.report(*arguments, str(file))
+        self.assertEqual(report["hardware"]["description"], "m, portable, 1 threads")
+        off, static = report["cells"]
+        self.assertEqual((off["draft_time_share"], static["draft_time_share"]), (0, 0))
+        self.assertGreater(static["mean_accepted"], 0)
+        self.assertGreater(static["tokens_per_busy_s"], off["tokens_per_busy_s"])
+        del profile["overhead_us"]
+        file.write_text(json.dumps(profile))
+        result = self.simulate(*arguments, str(file))
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn(f"{file}: overhead_us", result.stderr)
+
     def test_bad_input_is_named(self) -> None:
         self.trace.write_text(TRACE + "60,5,-1\n")
         for options, message in (
