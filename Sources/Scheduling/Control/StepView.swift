@@ -68,7 +68,7 @@ package struct DecodingView: Sendable {
         self.id = id
         self.context = context
         self.room = room
-        remaining = room + 1
+        remaining = max(room, room &+ 1)
     }
 }
 
