@@ -11,7 +11,7 @@ package final class PartialFile {
 
     /// `sources` must not be written to, whatever they are called; another file at `path` is replaced only if `force`.
     /// `mode`: who may read and write it.
-    package init(path: String, force: Bool, sources: [FileSource] = [], mode: mode_t = 0o666) throws {
+    package init(path: String, force: Bool, sources: [FileSource] = [], mode: UInt32 = 0o666) throws {
         guard !path.utf8.contains(0) else { throw Failure.invalid("path contains a NUL byte") }
         self.path = path
         partialPath = path + ".partial"
