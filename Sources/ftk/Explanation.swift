@@ -1,5 +1,6 @@
 import Engine
 import Formats
+import Scheduling
 
 /// What was decided in each step of a request and what came of it, for people and for programs.
 struct Explanation {

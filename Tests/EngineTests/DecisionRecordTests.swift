@@ -1,6 +1,7 @@
 import Engine
 import Formats
 import Scheduling
+import Speculation
 import TestSupport
 import Testing
 
