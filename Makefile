@@ -79,8 +79,8 @@ bench-policies: build ## compare policies under load: make bench-policies MODEL=
 	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench policies -m $(or $(MODEL),$(TARGET)) -d $(DRAFT) \
 		--prompts $(or $(PROMPTS),$(error PROMPTS must name a file of JSON lines with a text "prompt" each)) $(OPTIONS)
 
-install: build ## install the library, its header, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
-	install -Dm644 include/foretoken/foretoken.h $(DESTDIR)$(PREFIX)/include/foretoken/foretoken.h
+install: build ## install the library, its headers, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/include/foretoken include/foretoken/foretoken.h include/foretoken/controller.h
 	install -Dm755 $(RELEASE)/libforetoken.so $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(VERSION)
 	strip --strip-unneeded $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(VERSION)
 	ln -sf libforetoken.so.$(VERSION) $(DESTDIR)$(PREFIX)/$(LIBDIR)/libforetoken.so.$(ABI)

@@ -56,7 +56,7 @@ let package = Package(
         .target(name: "Model", dependencies: ["Kernels", "Formats"], swiftSettings: swift6),
         .target(name: "Speculation", dependencies: ["Kernels", "Formats"], swiftSettings: safe),
         .target(name: "Scheduling", swiftSettings: safe),
-        .target(name: "Simulation", dependencies: ["Scheduling"], swiftSettings: safe),
+        .target(name: "Simulation", dependencies: ["Formats", "Scheduling"], swiftSettings: safe),
         .target(
             name: "Engine", dependencies: ["CSystem", "Kernels", "Formats", "Model", "Speculation", "Scheduling"],
             swiftSettings: safe),
@@ -77,7 +77,7 @@ let package = Package(
         .executableTarget(
             name: "ftk",
             dependencies: [
-                "Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine",
+                "Kernels", "Formats", "Model", "Speculation", "Scheduling", "Simulation", "Engine",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: safe,
             linkerSettings: [
@@ -106,7 +106,9 @@ let package = Package(
             name: "SpeculationTests", dependencies: ["Kernels", "Formats", "Speculation", "TestSupport"],
             exclude: ["Golden"], swiftSettings: swift6),
         .testTarget(name: "SchedulingTests", dependencies: ["Scheduling", "TestSupport"], swiftSettings: swift6),
-        .testTarget(name: "SimulationTests", dependencies: ["Scheduling", "Simulation"], swiftSettings: swift6),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["Formats", "Scheduling", "Simulation", "TestSupport"],
+            swiftSettings: swift6),
         .testTarget(
             name: "EngineTests",
             dependencies: ["Kernels", "Formats", "Model", "Speculation", "Scheduling", "Engine", "TestSupport"],

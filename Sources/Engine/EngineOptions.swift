@@ -35,14 +35,18 @@ package struct EngineOptions: Sendable {
     package var draftPoolBytes = 64 << 20
     /// Keep a record of each step's decisions.
     package var traces = false
+    /// Microseconds that passes are measured for when the engine is created; 0: the sizes of the models say what they cost.
+    package var profileTime = 0
+    /// Where measured profiles are kept; nil: nowhere.
+    package var profileFolder: String?
     package var log = EngineLog()
 
     package init() {}
 
     package static let defaultKVTokens = 16384
-    package static let staticDraftTokens = 4
     /// Rows whose logits are computed at once.
     package static let logitRows = 64
+    package static let longestProfileTime = 3_600_000_000
 
     package func validate() throws {
         func check(_ holds: Bool, _ message: @autoclosure () -> String) throws {
@@ -65,6 +69,10 @@ package struct EngineOptions: Sendable {
             maxRunningRequests <= maxStepTokens,
             "max_running_requests is \(maxRunningRequests), but a step of max_step_tokens = \(maxStepTokens) has no row "
                 + "for each of them")
+        try check(
+            (0...Self.longestProfileTime).contains(profileTime),
+            "profile_us is \(profileTime); it must be from 0 to \(Self.longestProfileTime)")
+        try check(profileFolder != "", "profile_folder is empty; NULL keeps no profiles")
         try check(
             drafter != .model || draftModel != nil, "drafter is the draft model, but draft_model is not given")
     }

@@ -46,34 +46,26 @@ package final class InferenceEngine: @unchecked Sendable {
             try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer)
         }
         let pool = ThreadPool(threads: sizing.threads)
-        func executor(_ model: LanguageModel) throws -> ModelExecutor {
-            let cache = try KVCache(
-                configuration: model.configuration, format: sizing.kvFormat, blocks: sizing.kvBlocks)
-            return ModelExecutor(
-                transformer: try Transformer(
-                    model: model, cache: cache, pool: pool, maxRows: options.maxStepTokens,
-                    maxLogitRows: EngineOptions.logitRows, precision: options.activations))
-        }
-        func guess(_ model: LanguageModel) throws -> PassCosts {
-            PassCosts.guess(
-                weightsBytes: model.weightsBytes, parameters: model.parameters,
-                kvBytesPerToken: try KVCache.bytesPerToken(model.configuration, sizing.kvFormat),
-                maxRows: options.maxStepTokens)
-        }
+        let executor = try ModelExecutor(target, sizing, pool, options)
         var drafter: DraftModelDrafter?
+        var draftExecutor: ModelExecutor?
         if let draft {
+            let own = try ModelExecutor(draft, sizing, pool, options)
             drafter = DraftModelDrafter(
-                executor: try executor(draft), maxRows: options.maxStepTokens,
-                contextTokens: draft.configuration.contextLength,
+                executor: own, maxRows: options.maxStepTokens, contextTokens: draft.configuration.contextLength,
                 targetVocabulary: target.configuration.vocabularySize)
             drafter?.reportsProbability = options.policy == .adaspec
+            draftExecutor = own
         }
-        let costs = StepCosts(target: try guess(target), draft: try draft.map(guess))
+        let costs = try ProfileSubject(
+            target: target, draft: draft, sizing: sizing, targetExecutor: executor, draftExecutor: draftExecutor,
+            threads: pool.threads, options: options
+        ).costs()
         let speculator = Speculator(
             policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
             retrieval: options.makeRetrieval(), model: drafter, log: options.log)
         try self.init(
-            target: target, options: options, sizing: sizing, threads: pool.threads, executor: try executor(target),
+            target: target, options: options, sizing: sizing, threads: pool.threads, executor: executor,
             speculator: speculator)
     }
 

@@ -1,4 +1,5 @@
 package import Formats
+import Scheduling
 package import Speculation
 
 /// Everything that a request asks for; checked by `validated`.
@@ -53,7 +54,7 @@ package struct RequestOptions: Sendable {
 
     package init() {}
 
-    package static let mostDraftTokens = 16
+    package static let mostDraftTokens = PolicyKind.mostDraftTokens
     package static let mostLogprobs = 1024
     package static let mostSamples = 64
 

@@ -77,13 +77,16 @@ package struct SelfTest {
             ("batched", { try simple { $0.threads = 1 } }),
             ("threads", { try simple { $0.threads = max(2, options.threadCount) } }),
             ("chunked", { try simple { $0.maxStepTokens = 32 } }),
-            ("speculative, prompt lookup", { try speculative(.lookup) }),
-            ("preempted", preempted), ("prefix cache", cached),
+            ("speculative, prompt lookup", { try speculative(.static, .lookup) }),
+            ("speculative, suffix automaton", { try speculative(.static, .suffix) }),
         ]
         if options.draftModel != nil {
-            arms.insert(("speculative, draft model", { try speculative(.model) }), at: 4)
+            arms.append(("speculative, draft model", { try speculative(.static, .model) }))
         }
-        return arms
+        for policy in [PolicyKind.smartspec, .turbospec, .adaspec, .goodput] {
+            arms.append(("policy \(policy.name)", { try speculative(policy, .auto) }))
+        }
+        return arms + [("preempted", preempted), ("prefix cache", cached)]
     }
 
     private func engine(_ change: (inout EngineOptions) -> Void) throws -> InferenceEngine {
@@ -102,11 +105,13 @@ package struct SelfTest {
         return (try outputs(of: requests, engine), "\(engine.snapshot().steps) steps")
     }
 
-    private func speculative(_ drafter: EngineOptions.DrafterKind) throws -> (outputs: [[Int32]], remark: String) {
+    private func speculative(
+        _ policy: PolicyKind, _ drafter: EngineOptions.DrafterKind
+    ) throws -> (outputs: [[Int32]], remark: String) {
         let engine = try engine {
-            $0.policy = .static
+            $0.policy = policy
             $0.drafter = drafter
-            $0.draftModel = drafter == .model ? options.draftModel : nil
+            $0.draftModel = drafter == .model || drafter == .auto ? options.draftModel : nil
         }
         let outputs = try outputs(of: requests, engine)
         let figures = engine.snapshot()

@@ -8,24 +8,10 @@ import Speculation
 
 extension EngineOptions {
     /// The most tokens of a draft.
-    var longestDraft: Int {
-        if draftTokens > 0 { return draftTokens }
-        switch policy {
-        case .off, .static: return Self.staticDraftTokens
-        case .smartspec, .turbospec, .adaspec: return AdaSpecPolicy.maximumLength
-        case .goodput: return RequestOptions.mostDraftTokens
-        }
-    }
+    var longestDraft: Int { policy.longestDraft(draftTokens) }
 
     func makePolicy(_ costs: StepCosts) -> any SpeculationPolicy {
-        switch policy {
-        case .off: FixedLengthPolicy(length: 0)
-        case .static: FixedLengthPolicy(length: longestDraft)
-        case .smartspec: SmartSpecPolicy(profile: costs)
-        case .turbospec: TurboSpecPolicy(profile: costs)
-        case .adaspec: AdaSpecPolicy()
-        case .goodput: GoodputPolicy(costs: costs, maxDraft: longestDraft)
-        }
+        policy.makePolicy(costs, draftTokens: draftTokens)
     }
 
     /// Whether a draft model would be used.
@@ -44,26 +30,5 @@ extension EngineOptions {
             if policy == .goodput { return [(.lookup, PromptLookup()), (.suffix, SuffixDrafter(pool))] }
             return usesDraftModel ? [] : [(.lookup, PromptLookup())]
         }
-    }
-}
-
-extension PassCosts {
-    /// A guess from sizes alone: a pass reads all weights once, and multiplies once for each row; whichever takes longer.
-    /// The corrections of the first passes say how fast the machine really is.
-    static func guess(weightsBytes: Int, parameters: Int, kvBytesPerToken: Int, maxRows: Int) -> PassCosts {
-        // Rather too fast a machine than too slow a one: what looks cheap is tried, and then known.
-        let (bytesPerMicrosecond, multiplicationsPerMicrosecond) = (30_000.0, 600_000.0)
-        var widths = Array(1...16) + [20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128]
-        while let last = widths.last, last < maxRows { widths.append(last * 3 / 2) }
-        let reading = Double(weightsBytes) / bytesPerMicrosecond
-        let base = widths.map { rows in
-            let computing = Double(parameters) * Double(rows) / multiplicationsPerMicrosecond
-            // Both overlap, but never wholly.
-            return max(reading, computing) + 0.15 * min(reading, computing) + 20
-        }
-        let perToken = Double(kvBytesPerToken) / bytesPerMicrosecond
-        var costs = PassCosts(widths: widths, base: base, perContext: perToken * 0.5, perAttended: perToken)
-        costs.measured = widths.map { _ in false }
-        return costs
     }
 }

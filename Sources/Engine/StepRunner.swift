@@ -341,6 +341,10 @@ final class StepRunner {
     ) -> [EngineEvent] {
         sequence.table.release(in: &pool)
         sequence.isEnded = true
+        if reason == .stop || reason == .length, sequence.options.draftTokens != 0 {
+            speculator.remember(
+                FinishedText(id: sequence.id, tokens: sequence.tokens, isolation: sequence.options.cacheSalt))
+        }
         if sequence.hasRun { speculator.forget(sequence.id) }
         var events: [EngineEvent] = []
         if reason == .cancelled || reason == .deadline {

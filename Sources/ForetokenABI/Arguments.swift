@@ -54,6 +54,12 @@ func initialize<Value>(
     }
 }
 
+/// A truth value.
+func flag(_ value: UInt32, _ name: String) throws -> Bool {
+    guard value <= 1 else { throw Failure.invalid("\(name) is \(value); it must be 0 or 1") }
+    return value == 1
+}
+
 // MARK: Text and arrays
 
 func text(_ pointer: UnsafePointer<CChar>?, _ name: String) throws -> String {

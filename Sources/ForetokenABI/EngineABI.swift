@@ -19,6 +19,7 @@ public func ftk_engine_options_init_sized(
         $0.max_step_tokens = UInt32(defaults.maxStepTokens)
         $0.log_level = defaults.log.level.rawValue
         $0.draft_pool_bytes = UInt64(defaults.draftPoolBytes)
+        $0.profile_us = UInt64(defaults.profileTime)
     }
 }
 
@@ -53,6 +54,8 @@ private func engineOptions(_ given: ftk_engine_options?) throws -> EngineOptions
     guard given.trace <= 1 else { throw Failure.invalid("trace is \(given.trace); it must be 0 or 1") }
     guard given.reserved2 == 0 else { throw Failure.invalid("reserved2 is \(given.reserved2); it must be 0") }
     options.traces = given.trace == 1
+    options.profileTime = Int(clamping: given.profile_us)
+    if let folder = given.profile_folder { options.profileFolder = try text(folder, "profile_folder") }
     if given.log != nil {
         let log = HostLog(callback: given.log, userData: given.log_user_data)
         options.log.sink = { log.write($0, $1) }
@@ -62,7 +65,7 @@ private func engineOptions(_ given: ftk_engine_options?) throws -> EngineOptions
 }
 
 /// A value of an enum; names the field and what is possible otherwise.
-private func choice<Choice: RawRepresentable<Int32>>(_ raw: Int32, _ field: String) throws -> Choice {
+func choice<Choice: RawRepresentable<Int32>>(_ raw: Int32, _ field: String) throws -> Choice {
     guard let value = Choice(rawValue: raw) else {
         throw Failure.invalid("\(field) is \(raw), which is none of its FTK_\(field.uppercased())_* values")
     }

@@ -103,11 +103,6 @@ private func optional(_ value: Int32, _ field: String) throws -> Int? {
 /// FTK_UNSET is nil; what makes no sense is left for the check to name.
 private func duration(_ value: Int64) -> Int64? { value == Int64(FTK_UNSET) ? nil : value }
 
-private func flag(_ value: UInt32, _ field: String) throws -> Bool {
-    guard value <= 1 else { throw Failure.invalid("\(field) is \(value); it must be 0 or 1") }
-    return value == 1
-}
-
 private func prompt(_ given: ftk_request_options) throws -> RequestOptions.Prompt {
     let forms = [given.prompt != nil, given.prompt_tokens != nil, given.messages != nil]
     guard forms.filter({ $0 }).count == 1 else {

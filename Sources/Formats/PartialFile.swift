@@ -10,7 +10,8 @@ package final class PartialFile {
     private var isOpen = true
 
     /// `sources` must not be written to, whatever they are called; another file at `path` is replaced only if `force`.
-    package init(path: String, force: Bool, sources: [FileSource] = []) throws {
+    /// `mode`: who may read and write it.
+    package init(path: String, force: Bool, sources: [FileSource] = [], mode: mode_t = 0o666) throws {
         guard !path.utf8.contains(0) else { throw Failure.invalid("path contains a NUL byte") }
         self.path = path
         partialPath = path + ".partial"
@@ -18,7 +19,7 @@ package final class PartialFile {
         for source in sources where source.isFile(at: path) || source.isFile(at: partialPath) {
             throw Failure.invalid("writing \(path) would overwrite \(source.path), which is read")
         }
-        descriptor = try Self.open(partialPath)
+        descriptor = try Self.open(partialPath, mode: mode)
     }
 
     private static func check(_ path: String, force: Bool) throws {
@@ -31,8 +32,8 @@ package final class PartialFile {
     }
 
     /// Opens what a run that was killed may have left; the lock keeps out one that still writes there.
-    private static func open(_ path: String) throws -> Int32 {
-        let fd = unsafe Glibc.open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
+    private static func open(_ path: String, mode: mode_t) throws -> Int32 {
+        let fd = unsafe Glibc.open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode)
         guard fd >= 0 else { throw Failure(.io, "cannot write \(path): \(systemErrorText(errno))") }
         var status = stat()
         guard unsafe fstat(fd, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {

@@ -62,3 +62,9 @@ package func textFile(_ path: String) -> String {
     let count = read(descriptor, &buffer, buffer.count)
     return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : ""
 }
+
+/// What the processor calls itself.
+package func machineName() -> String {
+    let line = textFile("/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
+    return line?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "unknown"
+}

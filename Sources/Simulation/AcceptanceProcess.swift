@@ -1,23 +1,23 @@
 import Glibc
 package import Scheduling
 
-/// The truth about a draft model on one kind of text. Whether the token that it would draft at a position of the output is
-/// the target's is a property of the text, as it is under drafter-invariant verification: it depends neither on the
+/// The truth about a draft model on one kind of text. Whether the token that it would draft at a position of the output
+/// is the target's is a property of the text, as it is under drafter-invariant verification: it depends neither on the
 /// length of the draft nor on the step that the draft is made in.
 package struct AcceptanceProcess: Sendable {
-    package enum Text: Sendable {
+    package enum Text: Sendable, Equatable {
         /// Every token with the same probability.
         case uniform(Double)
         /// Stretches of easy and of hard tokens, of these mean lengths in tokens.
         case stretches(easy: Double, hard: Double, easyLength: Double, hardLength: Double)
         /// Every token with a probability of its own, uniform between these.
         case spread(low: Double, high: Double)
-        /// What was recorded, position by position. A request takes the sequence of its number, from the start when that
-        /// ends.
+        /// What was recorded, position by position. A request takes the sequence of its number, from the start when
+        /// that ends.
         case recorded([[RecordedToken]])
     }
 
-    package struct RecordedToken: Sendable {
+    package struct RecordedToken: Sendable, Equatable {
         package var isAccepted: Bool
         package var feature: DraftFeature
 
@@ -88,6 +88,8 @@ struct AcceptanceStream: Sendable {
     /// Positions that were looked at; the first is the next output token's.
     private var upcoming: [Position] = []
     private var passed = 0
+    /// Positions whose chances were drawn or left out.
+    private var drawn = 0
     private var isEasy = true
 
     /// The chances of one position, drawn once.
@@ -97,6 +99,9 @@ struct AcceptanceStream: Sendable {
         let level: Double
         let isEasy: Bool
         let noise: (Double, Double)
+
+        /// Numbers from the generator for one position: three, and twelve for each normal one.
+        static let draws = 3 + 2 * 12
     }
 
     init(_ process: AcceptanceProcess, number: Int, seed: UInt64) {
@@ -105,11 +110,11 @@ struct AcceptanceStream: Sendable {
         random = SimulationRandom(seed: seed, 1, UInt64(number))
     }
 
-    /// The token that is drafted `offset` tokens after the next one: what the drafter says of it, and whether it is right if
-    /// the ones before were.
+    /// The token that is drafted `offset` tokens after the next one: what the drafter says of it, and whether it is
+    /// right if the ones before were.
     mutating func draft(_ offset: Int, at moment: Moment) -> (feature: DraftFeature, isRight: Bool) {
         let text = process.text.value(at: moment)
-        while upcoming.count <= offset { extend(text, isFirst: passed == 0 && upcoming.isEmpty) }
+        while upcoming.count <= offset { upcoming.append(nextPosition(text)) }
         let position = upcoming[offset]
         let s: Double
         switch text {
@@ -126,24 +131,29 @@ struct AcceptanceStream: Sendable {
 
     /// The next `count` tokens of the output are there.
     mutating func pass(_ count: Int, at moment: Moment) {
-        let text = process.text.value(at: moment)
-        while upcoming.count < count { extend(text, isFirst: passed == 0 && upcoming.isEmpty) }
-        upcoming.removeFirst(count)
+        let known = min(count, upcoming.count)
+        upcoming.removeFirst(known)
+        if case .stretches = process.text.value(at: moment) {
+            for _ in known..<count { _ = nextPosition(process.text.value(at: moment)) }
+        } else {
+            // Nobody looked at them, and nothing that follows depends on them.
+            random.skip((count - known) * Position.draws)
+            drawn += count - known
+        }
         passed += count
     }
 
-    private mutating func extend(_ text: AcceptanceProcess.Text, isFirst: Bool) {
+    private mutating func nextPosition(_ text: AcceptanceProcess.Text) -> Position {
         let turn = random.unit()
         if case .stretches(_, _, let easyLength, let hardLength) = text {
-            if isFirst {
+            if drawn == 0 {
                 isEasy = turn < easyLength / (easyLength + hardLength)
             } else if turn < 1 / max(1, isEasy ? easyLength : hardLength) {
                 isEasy.toggle()
             }
         }
-        upcoming.append(
-            Position(
-                coin: random.unit(), level: random.unit(), isEasy: isEasy,
-                noise: (random.normal(), random.normal())))
+        drawn += 1
+        return Position(
+            coin: random.unit(), level: random.unit(), isEasy: isEasy, noise: (random.normal(), random.normal()))
     }
 }

@@ -94,7 +94,10 @@ package struct VirtualEngine: Sendable {
         view.coin = random.unit()
         var step = VirtualStep(
             loop.machine, view: view, longestDraft: loop.longestDraft, moment: moment, random: random)
-        step.run(&requests, policy: &policy, costs: &costs)
+        step.draft(&requests, policy: &policy, costs: costs)
+        step.verify(&requests, prefill: PrefillLoad())
+        policy.commit(step.view, costs.current, step.outcome)
+        costs.observe(step.view, step.outcome)
         let record = StepRecord(at: moment, step.view, step.wishes, step.outcome)
         result.add(record)
         moment = Moment(step: moment.step + 1, time: moment.time + step.outcome.stepTime)

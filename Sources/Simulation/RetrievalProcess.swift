@@ -1,7 +1,8 @@
 package import Scheduling
 
-/// The truth about one source that retrieves drafts from what is there already: the output copies earlier text for a while,
-/// then goes its own way. In a copied span the source finds a match that grows; elsewhere it finds one by chance.
+/// The truth about one source that retrieves drafts from what is there already: the output copies earlier text for a
+/// while, then goes its own way. In a copied span the source finds a match that grows; elsewhere it finds one by
+/// chance.
 package struct RetrievalProcess: Sendable {
     package var source: DraftSource
     /// Share of the output that is copied, 0 to 1, and how long a copied span is on average, in tokens.

@@ -1,5 +1,5 @@
-/// The SplitMix64 generator: the same numbers for the same seed on every machine. Everything random in a simulation comes
-/// from generators of its own, keyed by what they decide, so that two policies meet the same texts.
+/// The SplitMix64 generator: the same numbers for the same seed on every machine. Everything random in a simulation
+/// comes from generators of its own, keyed by what they decide, so that two policies meet the same texts.
 package struct SimulationRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
@@ -16,6 +16,9 @@ package struct SimulationRandom: RandomNumberGenerator, Sendable {
         state &+= Self.increment
         return Self.mix(state)
     }
+
+    /// The numbers that come next are left out.
+    mutating func skip(_ count: Int) { state &+= Self.increment &* UInt64(count) }
 
     /// Uniform in [0, 1).
     package mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }

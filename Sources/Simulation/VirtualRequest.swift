@@ -8,15 +8,25 @@ package struct VirtualRequest: Sendable {
     package let outputTokens: Int?
     /// Output tokens so far.
     package private(set) var produced = 0
+    /// Tokens of the prompt that went through the target.
+    private(set) var computed: Int
+    /// Tokens that this step has to give for the request to keep its target.
+    var neededTokens = 0.0
+    /// Microseconds; nil without such a target.
+    var targetTPOT: Double?
     /// Tokens of prompt and output that the draft model has seen, of those that still hold.
     private(set) var draftSeen: Int
     private var acceptance: AcceptanceStream?
     private var retrieval: [RetrievalStream]
 
-    package init(id: UInt64, promptTokens: Int, outputTokens: Int?, text: TextModel, seed: UInt64) {
+    /// `computed`: how much of the prompt went through the target before; nil: all but what the first step needs.
+    package init(
+        id: UInt64, promptTokens: Int, outputTokens: Int?, computed: Int? = nil, text: TextModel, seed: UInt64
+    ) {
         self.id = id
         self.promptTokens = promptTokens
         self.outputTokens = outputTokens
+        self.computed = computed ?? promptTokens
         draftSeen = text.draftStartsCold ? 0 : promptTokens - 1
         let number = Int(truncatingIfNeeded: id)
         acceptance = text.model.map { AcceptanceStream($0, number: number, seed: seed) }
@@ -27,6 +37,15 @@ package struct VirtualRequest: Sendable {
     package var remaining: Int { outputTokens.map { $0 - produced } ?? .max }
     package var isDone: Bool { remaining <= 0 }
     var draftBacklog: Int { acceptance == nil ? 0 : context - draftSeen }
+
+    /// Only the latest token is missing in the target's cache: the planner's own meaning of the word.
+    var decodes: Bool { produced > 0 || promptTokens - computed <= 1 }
+
+    /// A chunk of the prompt goes through the target; what has the last token gives the first one of the output.
+    mutating func prefill(_ rows: Int, at moment: Moment) {
+        computed += rows
+        if computed >= promptTokens { commit(emitted: 1, drafted: 0, accepted: 0, at: moment) }
+    }
 
     /// What a policy may know of it, and the retrieved drafts with their truth.
     mutating func view(longestDraft: Int) -> (view: DecodingView, found: [RetrievedDraft]) {
@@ -40,6 +59,8 @@ package struct VirtualRequest: Sendable {
         }
         view.proposals = found.map(\.draft)
         view.draftBacklog = draftBacklog
+        view.neededTokens = neededTokens
+        view.targetTPOT = targetTPOT
         return (view, found)
     }
 
@@ -51,8 +72,8 @@ package struct VirtualRequest: Sendable {
     /// Committed tokens go through the draft model.
     mutating func catchUp(_ tokens: Int) { draftSeen += tokens }
 
-    /// The step ends: `emitted` tokens are there. Of a draft of the model, `drafted` tokens long, `accepted` hold; its last
-    /// token never went through the model itself.
+    /// The step ends: `emitted` tokens are there. Of a draft of the model, `drafted` tokens long, `accepted` hold; its
+    /// last token never went through the model itself.
     mutating func commit(emitted: Int, drafted: Int, accepted: Int, at moment: Moment) {
         if drafted > 0 { draftSeen += min(accepted, drafted - 1) }
         produced += emitted

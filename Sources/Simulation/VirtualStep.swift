@@ -1,7 +1,7 @@
 import Scheduling
 
-/// One step of speculative decoding on virtual time: asks the policy in the order that it is promised, runs the draft passes
-/// that it wants, and draws what the target says.
+/// One step of speculative decoding on virtual time: asks the policy in the order that it is promised, runs the draft
+/// passes that it wants, and draws what the target says.
 struct VirtualStep {
     let machine: VirtualMachine
     let longestDraft: Int
@@ -15,6 +15,7 @@ struct VirtualStep {
     private var drafts: [DraftView?] = []
     /// How many leading tokens of each draft are right.
     private var right: [Int] = []
+    private var lengths: [Int] = []
 
     /// `view` carries what is no request's own: prompts, budget and coin.
     init(_ machine: VirtualMachine, view: StepView, longestDraft: Int, moment: Moment, random: SimulationRandom) {
@@ -25,18 +26,44 @@ struct VirtualStep {
         self.random = random
     }
 
-    /// Runs the step for `requests`, which all decode.
-    mutating func run(
-        _ requests: inout [VirtualRequest], policy: inout any SpeculationPolicy, costs: inout any CostSource
+    /// The rows of drafts that are verified.
+    var draftedRows: Int { lengths.reduce(0, +) }
+
+    /// Drafts for `requests`, which all decode, as the policy wants.
+    mutating func draft(
+        _ requests: inout [VirtualRequest], policy: inout any SpeculationPolicy, costs: any CostSource
     ) {
         look(&requests)
+        guard !requests.isEmpty else { return }
         let known = costs.current
         wishes = policy.begin(view, known)
         precondition(wishes.count == requests.count, "one wish for each request")
-        draft(&requests, &policy, known)
-        verify(&requests, lengths: policy.select(view, known, drafts))
-        policy.commit(view, known, outcome)
-        costs.observe(view, outcome)
+        runModel(&requests, &policy, known)
+        cut(policy.select(view, known, drafts))
+    }
+
+    /// The step without drafts; no policy is asked.
+    mutating func decodePlainly(_ requests: inout [VirtualRequest]) {
+        look(&requests)
+        wishes = requests.map { _ in .none(.target) }
+        drafts = requests.map { _ in nil }
+        right = requests.map { _ in 0 }
+        lengths = right
+    }
+
+    /// Runs the target, on prompts too: `prefill` is what is left of them beside the drafts.
+    mutating func verify(_ requests: inout [VirtualRequest], prefill: PrefillLoad) {
+        var (drafted, attended) = (0, 0)
+        for index in requests.indices {
+            drafted += lengths[index]
+            attended += lengths[index] * requests[index].context + lengths[index] * (lengths[index] + 1) / 2
+            outcome.requests.append(judge(index, verified: lengths[index], &requests))
+        }
+        var truth = view
+        prefill.add(to: &truth)
+        let time = machine.costs.targetTime(truth, drafted: drafted, attended: attended)
+        outcome.targetTime = machine.actual(time, at: moment, &random)
+        outcome.stepTime = outcome.draftTime + outcome.targetTime
     }
 
     private mutating func look(_ requests: inout [VirtualRequest]) {
@@ -49,7 +76,7 @@ struct VirtualStep {
 
     // MARK: Drafting
 
-    private mutating func draft(
+    private mutating func runModel(
         _ requests: inout [VirtualRequest], _ policy: inout any SpeculationPolicy, _ known: StepCosts
     ) {
         drafts = requests.indices.map { takeUp(wishes[$0], $0) }
@@ -112,21 +139,16 @@ struct VirtualStep {
 
     // MARK: Verification
 
-    private mutating func verify(_ requests: inout [VirtualRequest], lengths: [Int]) {
-        precondition(lengths.count == requests.count, "one length for each request")
+    /// Leaves of each draft what is to be verified.
+    private mutating func cut(_ chosen: [Int]) {
+        precondition(chosen.count == drafts.count, "one length for each request")
         var budget = view.rowBudget
-        var (drafted, attended) = (0, 0)
-        for index in requests.indices {
+        lengths = drafts.indices.map { index in
             let most = min(drafts[index]?.features.count ?? 0, view.requests[index].room, budget)
-            let verified = max(0, min(lengths[index], most))
-            budget -= verified
-            drafted += verified
-            attended += verified * requests[index].context + verified * (verified + 1) / 2
-            outcome.requests.append(judge(index, verified: verified, &requests))
+            let length = max(0, min(chosen[index], most))
+            budget -= length
+            return length
         }
-        let time = machine.costs.targetTime(view, drafted: drafted, attended: attended)
-        outcome.targetTime = machine.actual(time, at: moment, &random)
-        outcome.stepTime = outcome.draftTime + outcome.targetTime
     }
 
     private func judge(_ index: Int, verified: Int, _ requests: inout [VirtualRequest]) -> DraftOutcome {
@@ -151,5 +173,25 @@ struct VirtualStep {
         requests[index].commit(
             emitted: result.emitted, drafted: drafted, accepted: result.accepted, at: moment)
         return result
+    }
+}
+
+/// Rows of prompts, the sum of what they attend to, and the tokens of their requests.
+struct PrefillLoad {
+    private(set) var rows = 0
+    private var attended = 0
+    private var context = 0
+
+    /// A chunk of `rows` rows behind `computed` tokens.
+    mutating func add(rows: Int, computed: Int) {
+        self.rows += rows
+        attended += rows * computed + rows * (rows + 1) / 2
+        context += computed + rows
+    }
+
+    func add(to view: inout StepView) {
+        view.prefillRows = rows
+        view.prefillAttended = attended
+        view.prefillContext = context
     }
 }

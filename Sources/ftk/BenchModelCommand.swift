@@ -155,12 +155,6 @@ struct BenchModelCommand: ParsableCommand {
     }
 }
 
-/// What the processor calls itself.
-func machineName() -> String {
-    let line = textFile("/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
-    return line?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "unknown"
-}
-
 func commitName() -> String { unsafe getenv("FTK_COMMIT").map { unsafe String(cString: $0) } ?? "unknown" }
 
 /// Resident memory of this process.

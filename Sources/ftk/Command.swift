@@ -10,7 +10,8 @@ struct FTK: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             RunCommand.self, CompareCommand.self, ScoreCommand.self, TokenizeCommand.self, InfoCommand.self,
-            PlanCommand.self, QuantizeCommand.self, SelfTestCommand.self, BenchCommand.self,
+            PlanCommand.self, ProfileCommand.self, QuantizeCommand.self, SelfTestCommand.self, BenchCommand.self,
+            SimulateCommand.self,
         ])
 
     static func main() {

@@ -1,4 +1,5 @@
 import Engine
+import Scheduling
 import Formats
 import Scheduling
 

@@ -29,6 +29,7 @@ ENGINE_FIELDS: dict[str, list[int]] = {
     "draft_pool_bytes": [2**64 - 1],
     "trace": [2, BIG],
     "reserved2": [1, BIG],
+    "profile_us": [3_600_000_001, 2**63, 2**64 - 1],
 }
 
 
@@ -49,6 +50,9 @@ def cases(library: abi.Library) -> Iterator[children.Case]:
     yield "a KV budget that overflows when rounded up", _budget_case(library, model, {"kv_budget_bytes": 2**63 + 1})
     yield "a context beyond all memory", _budget_case(library, model, {"context_tokens": BIG})
     yield "quantised KV with heads that are no multiple of 32", lambda: _odd_heads(library)
+    for folder in (b"", b"/\xff"):
+        yield f"a profile folder {folder!r}", _engine_case(library, model, {"profile_folder": folder}, "profile_folder")
+    yield "a profile folder that cannot be", lambda: _lost_profile(library, model)
     yield "the smallest engine of all", lambda: _smallest(library, model)
     yield "the largest numbers that are allowed", lambda: _largest(library, model)
     yield "the progress callback cancels", lambda: _cancelled_load(library)
@@ -106,6 +110,19 @@ def _odd_heads(library: abi.Library) -> None:
         return
     status, _ = create(library, model, {"kv_type": library.constants["FTK_KV_Q8_0"]})
     children.expect(library, status, "INVALID_ARGUMENT", names=["kv_type", "8"])
+
+
+def _lost_profile(library: abi.Library, model: Any) -> None:
+    """What is wrong with a profile is a warning, and the engine works."""
+    texts: list[bytes] = []
+    log = library.types.of("ftk_log_callback")(lambda level, text, _: texts.append(text))
+    fields = {"profile_us": 1000, "profile_folder": b"/proc/no/such/folder", "threads": 1, "log": log}
+    status, engine = create(library, model, fields)
+    library.ok(status)
+    assert len(texts) == 1 and b"/proc/no/such/folder" in texts[0], texts
+    library.submit_options(engine, library.text_request(b"x = 1\n", max_tokens=4))
+    assert library.run_until_idle(engine)[-1]["error"] == 0
+    library.engine_destroy(engine)
 
 
 def _smallest(library: abi.Library, model: Any) -> None:

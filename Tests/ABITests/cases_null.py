@@ -23,6 +23,7 @@ NULLABLE = {
     ("ftk_tokenizer_encode_chat", "chat_template"): ("NOT_FOUND", "UNSUPPORTED_FORMAT", "INVALID_ARGUMENT"),
 }
 RELEASE = {
+    "ftk_controller": "controller_destroy",
     "ftk_model": "model_release",
     "ftk_tokenizer": "tokenizer_release",
     "ftk_decoder": "decoder_destroy",

@@ -17,7 +17,9 @@ def cases(library: abi.Library) -> Iterator[children.Case]:
     for function in library.header.functions.values():
         for parameter in function.parameters:
             struct = library.header.structs.get(parameter.target) if parameter.is_pointer else None
-            if struct is not None and not function.name.endswith("_init_sized"):
+            if struct is None or struct.fields[0].name != "struct_size":
+                continue
+            if not function.name.endswith("_init_sized"):
                 for size in wrong_sizes(library, struct.name):
                     name = f"{function.name}({parameter.name}->struct_size = {size})"
                     yield name, _argument_case(fixture, function, parameter, size)

@@ -6,6 +6,7 @@ import ctypes
 from typing import Any
 
 import abi
+import controller_scene
 import header
 import support
 
@@ -20,6 +21,12 @@ SCALARS = {
     "id": 1,
     "status": 0,
     "token": 5,
+    "wish_count": 1,
+    "draft_count": 1,
+    "is_draft": 0,
+    "rows": 1,
+    "context_tokens": 1,
+    "attended_tokens": 1,
 }
 TEXTS = {
     "path": support.TARGET.encode(),
@@ -48,6 +55,7 @@ class Fixture:
             "ftk_decoder": decoder,
             "ftk_engine": engine,
             "ftk_event_batch": batch,
+            "ftk_controller": controller_scene.Scene(library).controller,
         }
 
     def arguments(self, function: header.Function) -> dict[str, Any]:
@@ -76,6 +84,8 @@ class Fixture:
         if target in library.types.structs:
             if target == "ftk_request_options":
                 return library.text_request(b"def", max_tokens=1)
+            if target.startswith("ftk_controller_"):
+                return controller_scene.argument(library, target)
             return library.new(target) if name in OUTPUT_STRUCTS else library.defaults(target)
         if name == "tokens":
             return (ctypes.c_int32 * 64)(5, 6, 7)

@@ -1,4 +1,4 @@
-"""Reads foretoken.h: a parser for the C of that one header, not for C.
+"""Reads foretoken.h and controller.h: a parser for the C of these headers, not for C.
 
 `parse(text)` gives functions, structs, opaque handles, callback types and integer constants, each in the order of
 the header, so that tests can be generated from the contract instead of repeating it.
@@ -174,6 +174,10 @@ def parse(text: str) -> Header:
     return header
 
 
-def read(path: str) -> Header:
-    with open(path, encoding="utf-8") as file:
-        return parse(file.read())
+def read(*paths: str) -> Header:
+    """Several headers as if one were behind the other."""
+    texts = []
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            texts.append(file.read())
+    return parse("\n".join(texts))

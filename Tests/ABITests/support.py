@@ -22,6 +22,7 @@ import header
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 HEADER = ROOT / "include" / "foretoken" / "foretoken.h"
+HEADERS = [HEADER, HEADER.with_name("controller.h")]
 MODELS = ROOT / "bindings" / "python" / "foretoken" / "models"
 TARGET = str(MODELS / "foretoken-tiny-target-Q8_0.gguf")
 DRAFT = str(MODELS / "foretoken-tiny-draft-Q8_0.gguf")
@@ -29,7 +30,7 @@ DRAFT = str(MODELS / "foretoken-tiny-draft-Q8_0.gguf")
 
 @cache
 def parsed_header() -> header.Header:
-    return header.read(str(HEADER))
+    return header.read(*map(str, HEADERS))
 
 
 def library_path() -> str:

@@ -8,6 +8,7 @@ import unittest
 from typing import Any
 
 import abi
+import controller_scene
 import support
 
 
@@ -135,6 +136,24 @@ def observation_calls(library: abi.Library, model: ctypes.c_void_p) -> None:
     library.engine_destroy(engine)
 
 
+def controller_calls(library: abi.Library) -> None:
+    scene = controller_scene.Scene(library, policy=library.constants["FTK_POLICY_STATIC"], max_draft_tokens=3)
+    for share in (0, 1):
+        wishes = scene.begin(2)
+        assert [(wish.source, wish.length) for wish in wishes] == [(3, 3), (3, 3)]
+        assert scene.extend([1, 1]) == [1, 1]
+        assert scene.extend([3, 3]) == [0, 0]
+        assert scene.select([3, 3]) == [3, 3]
+        scene.commit([(3, 3 * share)] * 2)
+    scene.begin(1)
+    library.ok(library.controller_abandon(scene.controller))
+    library.ok(library.controller_forget(scene.controller, 1))
+    time = ctypes.c_double()
+    library.ok(library.controller_predict(scene.controller, 0, 4, 0, 0, ctypes.byref(time)))
+    assert time.value > 0
+    library.controller_destroy(scene.controller)
+
+
 class CallTests(unittest.TestCase):
     def test_every_function_succeeds_once(self) -> None:
         library = support.library()
@@ -145,11 +164,12 @@ class CallTests(unittest.TestCase):
         tokenizer_calls(library, model)
         engine_calls(library, model)
         library.model_release(model)
+        controller_calls(library)
         self.assertEqual(sorted(set(library.header.functions) - library.succeeded), [], "declared, but not called here")
 
     def test_releasing_nothing_is_allowed(self) -> None:
         library = support.library()
-        for name in ("model_release", "tokenizer_release", "decoder_destroy", "engine_destroy", "event_batch_free"):
+        for name in ("model_release", "tokenizer_release", "decoder_destroy", "engine_destroy", "event_batch_free", "controller_destroy"):
             self.assertIsNone(getattr(library, name)(None))
         self.assertEqual(library.event_batch_count(None), 0)
 

@@ -93,9 +93,10 @@ def streamed_text(output: str, name: str) -> str:
 
 
 class PrefixTests(support.ScratchCase):
-    def test_header_is_the_one_of_the_project(self) -> None:
-        installed = support.prefix() / "include" / "foretoken" / "foretoken.h"
-        self.assertEqual(installed.read_bytes(), support.HEADER.read_bytes())
+    def test_headers_are_those_of_the_project(self) -> None:
+        for header in support.HEADERS:
+            installed = support.prefix() / "include" / "foretoken" / header.name
+            self.assertEqual(installed.read_bytes(), header.read_bytes())
 
     def test_library_has_its_links(self) -> None:
         constants = support.parsed_header().constants

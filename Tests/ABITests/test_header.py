@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unittest
 
@@ -28,10 +29,10 @@ def binary_interface() -> list[str]:
 
 class HeaderTests(support.ScratchCase):
     def test_compiles_alone(self) -> None:
-        for compiler, standard in LANGUAGES:
-            with self.subTest(standard=standard):
+        for (compiler, standard), header in itertools.product(LANGUAGES, support.HEADERS):
+            with self.subTest(standard=standard, header=header.name):
                 source = self.scratch / ("alone.cpp" if compiler == "c++" else "alone.c")
-                source.write_text("#include <foretoken/foretoken.h>\n#include <foretoken/foretoken.h>\nint unused;\n")
+                source.write_text(f"#include <foretoken/{header.name}>\n" * 2 + "int unused;\n")
                 flags = [f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
                 include = f"-I{support.HEADER.parents[1]}"
                 result = support.run([support.tool(compiler), *flags, include, str(source)])
@@ -45,7 +46,9 @@ class HeaderTests(support.ScratchCase):
             self.assertTrue(name.startswith("FTK_"), name)
 
     def test_structs_that_may_grow_start_with_their_size(self) -> None:
-        elements = {"ftk_logit_bias"}  # fixed for ever: an element of an array
+        # Fixed for ever: elements of arrays.
+        elements = {"ftk_logit_bias"}
+        elements |= {f"ftk_controller_{name}" for name in ("feature", "wish", "judgement", "pass")}
         for struct in support.parsed_header().structs.values():
             if struct.name not in elements:
                 first = struct.fields[0]
@@ -82,14 +85,13 @@ class HeaderTests(support.ScratchCase):
 
     def test_every_default_is_named(self) -> None:
         """Each option says its default, but for the inputs, which have none."""
-        text = support.HEADER.read_text(encoding="utf-8")
-        for name in ("ftk_model_options", "ftk_engine_options"):
+        text = "".join(header.read_text(encoding="utf-8") for header in support.HEADERS)
+        for name in ("ftk_model_options", "ftk_engine_options", "ftk_controller_options"):
             body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", text, re.DOTALL)
             assert body is not None
-            # A comment may go on in further lines, which are indented to its column.
-            for line in re.sub(r"\n {30,}", " ", body.group(1)).splitlines():
-                if line.strip() and "struct_size" not in line and "user_data" not in line:
-                    self.assertIn("Default", line)
+            for field, comment in re.findall(r"(\w+);\s*(?:/\*(.*?)\*/)?", body.group(1), re.DOTALL):
+                if field != "struct_size" and "user_data" not in field:
+                    self.assertIn("Default", comment, f"{name}.{field}")
 
 
 if __name__ == "__main__":

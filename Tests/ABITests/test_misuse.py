@@ -20,6 +20,9 @@ class MisuseTests(children.CasesTest):
     def test_request_options(self) -> None:
         self.run_cases("cases_request")
 
+    def test_controllers(self) -> None:
+        self.run_cases("cases_controller")
+
     def test_states_and_tokenizers(self) -> None:
         self.run_cases("cases_states")
 

@@ -16,7 +16,10 @@ import Testing
         }
         #expect(checks.allSatisfy { $0.passed })
         #expect(checks.map(\.name).contains("speculative, draft model") == withDraft)
-        for name in ["batched", "threads", "chunked", "speculative, prompt lookup", "preempted", "prefix cache"] {
+        for name in [
+            "batched", "threads", "chunked", "speculative, prompt lookup", "speculative, suffix automaton",
+            "policy smartspec", "policy turbospec", "policy adaspec", "policy goodput", "preempted", "prefix cache",
+        ] {
             #expect(checks.filter { $0.name == name }.count == 1)
         }
     }

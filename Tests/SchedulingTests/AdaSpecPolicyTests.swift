@@ -78,6 +78,14 @@ import Testing
         #expect(policy.begin(view, costs)[0] == .none(.target))
     }
 
+    @Test func aTargetGoesBeforeEfficiency() {
+        // 10 / 100 without the draft, 10.9 / 110 with it; but only that brings the first request from 100 to 57.9.
+        let drafts: [[Float]] = [[0.9]] + Array(repeating: [], count: 9)
+        let line = Scene.line(0, perRow: 10)
+        #expect(Self.select(line, drafts).first == 0)
+        #expect(Self.select(line, drafts, targets: [60]).first == 1)
+    }
+
     @Test func allLengthsAreCompared() {
         // One token each is worse than none, 2 / 250 against 1 / 100; four are better.
         #expect(Self.select(Scene.stairs([100, 250, 250, 250, 250]), [[1, 1, 1, 1]]) == [4])
@@ -113,6 +121,16 @@ import Testing
         #expect(Self.goesOn([0.9, 0.5]) == [true, true, false])
         #expect(Self.goesOn([1, 1, 1, 1, 1, 1, 1, 1]).prefix(5) == [true, true, true, true, true])
         #expect(Self.goesOn([1, 1, 1, 1, 1, 1, 1, 1]).last == false)
+    }
+
+    @Test func aFallIsNotMadeUpByPromises() {
+        // The third row is dear. 1.9 / 101 promises 2.44 / 122, which turns out as 2.17 / 122, with a promise of 2.332 / 123.
+        let costs = Scene.costs(Scene.stairs([100, 100, 120, 120, 120]), draft: 1)
+        let view = Scene.view(1) { Scene.drafting($0) }
+        var policy = AdaSpecPolicy()
+        #expect(policy.lengths(view, costs) == [8])
+        #expect(policy.extend(view, costs, [Scene.draft(.model, [0.9])]) == [true])
+        #expect(policy.extend(view, costs, [Scene.draft(.model, [0.9, 0.3])]) == [false])
     }
 
     @Test func onlyRequestsThatCanGoOnDo() {

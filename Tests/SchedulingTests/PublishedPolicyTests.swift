@@ -188,6 +188,27 @@ import Testing
     }
 }
 
+@Suite struct StepProfileTests {
+    @Test(arguments: [true, false]) func onlyGuessesAreReplaced(isMeasured: Bool) {
+        // Rows that cost nothing, as the profile has it, and rows that cost much.
+        var profile = PolicyScene.costs(PolicyScene.line(100))
+        profile.target.measured = profile.target.widths.map { _ in isMeasured }
+        let known = PolicyScene.costs(PolicyScene.line(1, perRow: 100))
+        let view = PolicyScene.view(4) { PolicyScene.matching($0, length: 10) }
+        var policies: [any SpeculationPolicy] = [SmartSpecPolicy(profile: profile), TurboSpecPolicy(profile: profile)]
+        for index in policies.indices {
+            for _ in 0..<15 {
+                #expect(policies[index].lengths(view) == [10, 10, 10, 10])
+                policies[index].commit(view, known, PolicyScene.outcome([]))
+            }
+            policies[index].commit(view, known, PolicyScene.outcome([]))
+            // A decision of turbospec may still hold.
+            for _ in 0..<20 { _ = policies[index].lengths(view) }
+            #expect(policies[index].lengths(view) == Array(repeating: isMeasured ? 10 : 0, count: 4))
+        }
+    }
+}
+
 @Suite struct PolicyKindTests {
     @Test func numbersAndNames() {
         #expect(PolicyKind.allCases.map(\.rawValue) == Array(0...5))

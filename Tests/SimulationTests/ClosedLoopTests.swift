@@ -64,37 +64,54 @@ import Testing
         #expect(result.records.allSatisfy { $0.stepTime == step })
     }
 
-    @Test func aPolicyMeetsTheSameTextsWhateverItDrafts() {
-        let loop = Self.loop(1, alpha: 0.7)
+    private static let texts: [AcceptanceProcess.Text] = [
+        .uniform(0.7), .spread(low: 0.4, high: 1), .stretches(easy: 0.9, hard: 0.3, easyLength: 12, hardLength: 6),
+    ]
+
+    @Test(arguments: texts) func aPolicyMeetsTheSameTextsWhateverItDrafts(text: AcceptanceProcess.Text) {
+        var loop = Self.loop(1, alpha: 0)
+        loop.text.model = AcceptanceProcess(text)
         /// What was found at each position of the output that was looked at.
-        func found(_ length: Int) -> [Int: Bool] {
+        func found(_ policy: any SpeculationPolicy) -> [Int: Bool] {
             var position = 0
             var answers: [Int: Bool] = [:]
-            for record in loop.run(FixedLengthPolicy(length: length), until: .tokens(2000)).records {
+            for record in loop.run(policy, until: .tokens(2000)).records {
                 let judged = min(record.accepted[0] + 1, record.verified[0])
                 for offset in 0..<judged { answers[position + offset] = offset < record.accepted[0] }
                 position += record.emitted
             }
             return answers
         }
-        let (short, long) = (found(2), found(8))
-        let both = short.keys.filter { long[$0] != nil }
-        #expect(both.count > 1000)
-        #expect(both.allSatisfy { short[$0] == long[$0] })
+        let long = found(FixedLengthPolicy(length: 8))
+        for other in [found(FixedLengthPolicy(length: 2)), found(Pause(period: 3, length: 1))] {
+            let both = other.keys.filter { long[$0] != nil }
+            #expect(both.count > 300)
+            #expect(both.allSatisfy { other[$0] == long[$0] })
+        }
+    }
+
+    /// Drafts in every so manieth step only.
+    private struct Pause: SpeculationPolicy {
+        let period: Int
+        let length: Int
+        var steps = 0
+
+        init(period: Int, length: Int) {
+            self.period = period
+            self.length = length
+        }
+
+        mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
+            steps += 1
+            return FixedLengthPolicy(length: steps % period == 0 ? length : 0).begin(for: view)
+        }
     }
 
     @Test func catchingUpIsCharged() throws {
         // Ten steps without a draft, then one with: the draft model has eleven tokens to see.
-        struct Pause: SpeculationPolicy {
-            var steps = 0
-            mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
-                steps += 1
-                return FixedLengthPolicy(length: steps % 11 == 0 ? 1 : 0).begin(for: view)
-            }
-        }
         var loop = Self.loop(1, alpha: 0)
         loop.machine.costs.draft = PassCosts(widths: [1, 2], base: [1000, 1100])
-        let records = loop.run(Pause(), until: .steps(22)).records
+        let records = loop.run(Pause(period: 11, length: 1), until: .steps(22)).records
         #expect(records[10].draftPasses == 1 && records[10].draftRows == 11)
         #expect(records[10].draftTime == 2000)
         #expect(records[21].draftRows == 11)

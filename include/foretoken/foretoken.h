@@ -340,6 +340,11 @@ typedef struct ftk_engine_options {
                                         (64 MiB); 0: nothing of a request outlives it. Only requests of one cache_salt share */
     uint32_t trace;                  /* 1: keep a record of each step's decisions, for ftk_engine_trace. Default 0 */
     uint32_t reserved2;              /* must be 0. Default 0 */
+    uint64_t profile_us;             /* time to measure passes for while the engine is created, at most an hour, so that policies begin
+                                        with this machine's costs; 0: they begin with a guess from sizes. Default 0 */
+    const char *profile_folder;      /* a measured profile is kept here, a file for each pair of models and way to compute, and
+                                        read instead of measured next time, also with profile_us 0. A file or folder that cannot
+                                        be used is a warning. NULL: nothing is read or written. Default NULL */
 } ftk_engine_options;
 
 #define ftk_engine_options_init(options) ftk_engine_options_init_sized((options), (uint32_t)sizeof(*(options)))

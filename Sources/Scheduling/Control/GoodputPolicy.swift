@@ -29,8 +29,6 @@ package struct GoodputPolicy: SpeculationPolicy {
         var probeCost: Double?
         var isProbe: Bool { probeCost != nil }
         var expected: RowSolver.Choice?
-        var sunk = 0.0
-        var lengths: [Int] = []
     }
 
     package init(costs: StepCosts, maxDraft: Int = 16) {
@@ -48,7 +46,6 @@ package struct GoodputPolicy: SpeculationPolicy {
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
         step = Decision()
         step.wishes = view.requests.map { _ in .none(.gain) }
-        step.lengths = view.requests.map { _ in 0 }
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
         step.lambda = view.prefillRows > 0 ? pace.rate ?? plain.rate : plain.rate
@@ -59,9 +56,11 @@ package struct GoodputPolicy: SpeculationPolicy {
         var sources: [DraftSource?] = view.requests.map { _ in nil }
         for assignment in assignments(view, costs, retrieval, model) {
             let choice = solve(view, costs, assignment)
-            guard value(choice) > value(best), choice.rate > plain.rate * hurdle || view.prefillRows > 0 else {
-                continue
-            }
+            // What a target needs is drafted whatever it costs.
+            let isNeeded = assignment.contains { $0?.lane.required ?? 0 > 0 }
+            let isFirst = sources.allSatisfy { $0 == nil }
+            guard isNeeded && isFirst || pays(choice, view, plain) && value(choice, view) > value(best, view)
+            else { continue }
             (best, sources) = (choice, assignment.map { $0?.source })
         }
         if view.prefillRows == 0 { step.lambda = best.rate }
@@ -78,8 +77,12 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     /// In steady decoding a step is worth its rate. One that carries prompts is worth what it gives over the usual pace:
     /// measured by its own ratio a dear step would make rows look cheap.
-    private func value(_ choice: RowSolver.Choice) -> Double {
-        choice.tokens - step.lambda * choice.time
+    private func value(_ choice: RowSolver.Choice, _ view: StepView) -> Double {
+        view.prefillRows == 0 ? choice.rate : choice.tokens - step.lambda * choice.time
+    }
+
+    private func pays(_ choice: RowSolver.Choice, _ view: StepView, _ plain: RowSolver.Choice) -> Bool {
+        view.prefillRows > 0 || choice.rate > plain.rate * hurdle
     }
 
     private mutating func wish(_ index: Int, _ view: StepView, _ source: DraftSource?, _ length: Int) {
@@ -246,7 +249,6 @@ package struct GoodputPolicy: SpeculationPolicy {
             step.expected = choice
             explore(view, costs, drafts, &lengths)
         }
-        step.lengths = lengths
         return lengths
     }
 

@@ -24,3 +24,31 @@ package enum PolicyKind: Int32, Sendable, CaseIterable {
         self = kind
     }
 }
+
+extension PolicyKind {
+    /// The most tokens of any draft.
+    package static let mostDraftTokens = 16
+    /// The length of `static` where none was chosen.
+    package static let staticDraftTokens = 4
+
+    /// The most tokens of a draft; 0 asks for what the policy is known with.
+    package func longestDraft(_ draftTokens: Int) -> Int {
+        if draftTokens > 0 { return draftTokens }
+        switch self {
+        case .off, .static: return Self.staticDraftTokens
+        case .smartspec, .turbospec, .adaspec: return AdaSpecPolicy.maximumLength
+        case .goodput: return Self.mostDraftTokens
+        }
+    }
+
+    package func makePolicy(_ costs: StepCosts, draftTokens: Int) -> any SpeculationPolicy {
+        switch self {
+        case .off: FixedLengthPolicy(length: 0)
+        case .static: FixedLengthPolicy(length: longestDraft(draftTokens))
+        case .smartspec: SmartSpecPolicy(profile: costs)
+        case .turbospec: TurboSpecPolicy(profile: costs)
+        case .adaspec: AdaSpecPolicy()
+        case .goodput: GoodputPolicy(costs: costs, maxDraft: longestDraft(draftTokens))
+        }
+    }
+}

@@ -76,3 +76,24 @@ package struct StepCosts: Sendable, Equatable {
         return draft.time(rows: requests, context: context, attended: context)
     }
 }
+
+extension PassCosts {
+    /// A guess from sizes alone: a pass reads all weights once, and multiplies once for each row; whichever takes longer.
+    /// The corrections of the first passes say how fast the machine really is.
+    package static func guess(weightsBytes: Int, parameters: Int, kvBytesPerToken: Int, maxRows: Int) -> PassCosts {
+        // Rather too fast a machine than too slow a one: what looks cheap is tried, and then known.
+        let (bytesPerMicrosecond, multiplicationsPerMicrosecond) = (30_000.0, 600_000.0)
+        var widths = Array(1...16) + [20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128]
+        while let last = widths.last, last < maxRows { widths.append(last * 3 / 2) }
+        let reading = Double(weightsBytes) / bytesPerMicrosecond
+        let base = widths.map { rows in
+            let computing = Double(parameters) * Double(rows) / multiplicationsPerMicrosecond
+            // Both overlap, but never wholly.
+            return max(reading, computing) + 0.15 * min(reading, computing) + 20
+        }
+        let perToken = Double(kvBytesPerToken) / bytesPerMicrosecond
+        var costs = PassCosts(widths: widths, base: base, perContext: perToken * 0.5, perAttended: perToken)
+        costs.measured = widths.map { _ in false }
+        return costs
+    }
+}

@@ -179,6 +179,8 @@ class ftk_engine_options(ctypes.Structure):
         ("draft_pool_bytes", c_uint64),
         ("trace", c_uint32),
         ("reserved2", c_uint32),
+        ("profile_us", c_uint64),
+        ("profile_folder", c_char_p),
     ]
 
 

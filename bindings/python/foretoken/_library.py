@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Callable
 
-from . import _abi
+from . import _abi, _controller_abi
 from .errors import LibraryLoadError, error_of
 
 SONAME = f"libforetoken.so.{_abi.FTK_ABI_VERSION}"
@@ -37,7 +37,7 @@ def library() -> ctypes.CDLL:
     path = _path()
     try:
         lib = ctypes.CDLL(path)
-        for name, (result, parameters) in _abi.FUNCTIONS.items():
+        for name, (result, parameters) in {**_abi.FUNCTIONS, **_controller_abi.FUNCTIONS}.items():
             function = getattr(lib, name)
             function.restype = result
             function.argtypes = parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import weakref
 from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
@@ -50,11 +51,14 @@ class Engine:
         log_level: str = "warning",
         draft_pool_bytes: int = 64 << 20,
         trace: bool = False,
+        profile_us: int = 0,
+        profile_folder: None | str | os.PathLike[str] = None,
     ) -> None:
         """policy: "off", "static", "smartspec", "turbospec", "adaspec" or "goodput". drafter: "auto", "lookup", "suffix" or
         "model" (which needs `draft`).
-        kv: "auto", "f32", "f16" or "q8_0". activations: "q8", or "f32", which is exact and slower. 0 means the library's choice; see ftk_engine_options.
-        trace: keep what trace() returns."""
+        kv: "auto", "f32", "f16" or "q8_0". activations: "q8", or "f32", which is exact and slower. profile_us: time to
+        measure this machine's costs for first; profile_folder: where they are kept. 0 means the library's choice; see
+        ftk_engine_options. trace: keep what trace() returns."""
         options = EngineOptions(
             policy=policy,
             drafter=drafter,
@@ -72,6 +76,8 @@ class Engine:
             log_level=log_level,
             draft_pool_bytes=draft_pool_bytes,
             trace=trace,
+            profile_us=profile_us,
+            profile_folder=profile_folder,
         )
         struct = engine_options(options, draft)
         pointer = ctypes.c_void_p()

@@ -68,6 +68,8 @@ class EngineOptions(TypedDict, total=False):
     log_level: str
     draft_pool_bytes: int
     trace: bool
+    profile_us: int
+    profile_folder: None | str | os.PathLike[str]
 
 
 class RequestOptions(TypedDict, total=False):
@@ -156,6 +158,8 @@ def engine_options(options: EngineOptions, draft: Model | None = None) -> _abi.f
             struct.run_mode = _abi.FTK_RUN_BACKGROUND if value else _abi.FTK_RUN_MANUAL
         elif name == "trace":
             struct.trace = bool(value)
+        elif name == "profile_folder":
+            struct.profile_folder = None if value is None else path_bytes(value, name)
         elif name == "log":
             if callable(value):
                 struct.log = _log_callback(value)

@@ -1,4 +1,4 @@
-"""_abi.py and foretoken.h say the same, in both directions."""
+"""_abi.py and foretoken.h, and the same of the controller, say the same, in both directions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from common import ROOT, foretoken
 
-from foretoken import _abi
+from foretoken import _abi, _controller_abi
 from foretoken._library import library
 from foretoken.errors import _BY_STATUS
 
@@ -22,7 +22,9 @@ sys.path.append(str(ROOT / "Tests" / "ABITests"))
 import abi
 import header
 
-HEADER = ROOT / "include" / "foretoken" / "foretoken.h"
+HEADERS = [ROOT / "include" / "foretoken" / name for name in ("foretoken.h", "controller.h")]
+OURS = {**vars(_abi), **vars(_controller_abi)}
+FUNCTIONS = {**_abi.FUNCTIONS, **_controller_abi.FUNCTIONS}
 
 
 def shape(ctype: Any) -> str:
@@ -47,17 +49,17 @@ def shape(ctype: Any) -> str:
 class ABITests(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        cls.header = header.read(str(HEADER))
+        cls.header = header.read(*map(str, HEADERS))
         cls.types = abi.Types(cls.header)
 
     def test_constants(self) -> None:
-        ours = {name: value for name, value in vars(_abi).items() if name.startswith("FTK_")}
+        ours = {name: value for name, value in OURS.items() if name.startswith("FTK_")}
         self.assertEqual(ours, self.header.constants)
 
     def test_functions(self) -> None:
-        self.assertEqual(list(_abi.FUNCTIONS), list(self.header.functions))
+        self.assertEqual(list(FUNCTIONS), list(self.header.functions))
         for name, function in self.header.functions.items():
-            result, parameters = _abi.FUNCTIONS[name]
+            result, parameters = FUNCTIONS[name]
             self.assertEqual(shape(result), shape(self.types.of(function.result)), name)
             expected = [shape(self.types.of(parameter.type)) for parameter in function.parameters]
             self.assertEqual([shape(parameter) for parameter in parameters], expected, name)
@@ -67,10 +69,10 @@ class ABITests(unittest.TestCase):
             self.assertEqual(shape(getattr(_abi, name)), shape(self.types.of(name)), name)
 
     def test_structs(self) -> None:
-        ours = {name for name, value in vars(_abi).items() if isinstance(value, type(ctypes.Structure))}
+        ours = {name for name, value in OURS.items() if isinstance(value, type(ctypes.Structure))}
         self.assertEqual(ours, set(self.header.structs))
         for name, expected in self.types.structs.items():
-            struct = getattr(_abi, name)
+            struct = OURS[name]
             self.assertEqual(
                 [(field[0], shape(field[1])) for field in struct._fields_],
                 [(field[0], shape(field[1])) for field in expected._fields_],
@@ -83,7 +85,7 @@ class ABITests(unittest.TestCase):
             self.skipTest("no C compiler")
         fields = [(name, field.name) for name, struct in self.header.structs.items() for field in struct.fields]
         lines = [
-            "#include <foretoken/foretoken.h>",
+            *(f"#include <foretoken/{path.name}>" for path in HEADERS),
             "#include <stdio.h>",
             "int main(void) {",
             *(f'    printf("{name} %zu\\n", sizeof({name}));' for name in self.header.structs),
@@ -97,11 +99,11 @@ class ABITests(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             source, program = Path(folder) / "probe.c", Path(folder) / "probe"
             source.write_text("\n".join(lines), encoding="utf-8")
-            subprocess.run([compiler, f"-I{HEADER.parents[1]}", str(source), "-o", str(program)], check=True)
+            subprocess.run([compiler, f"-I{HEADERS[0].parents[1]}", str(source), "-o", str(program)], check=True)
             printed = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout
-        expected = [f"{name} {ctypes.sizeof(getattr(_abi, name))}" for name in self.header.structs]
+        expected = [f"{name} {ctypes.sizeof(OURS[name])}" for name in self.header.structs]
         for name, field in fields:
-            descriptor = getattr(getattr(_abi, name), field)
+            descriptor = getattr(OURS[name], field)
             expected.append(f"{name}.{field} {descriptor.offset} {descriptor.size}")
         self.assertEqual(printed.splitlines(), expected)
 
@@ -139,7 +141,7 @@ class ABITests(unittest.TestCase):
         defaults = foretoken.Engine.__init__.__kwdefaults__
         for name in ("draft_tokens", "threads", "kv_budget_bytes", "context_tokens", "max_running_requests"):
             self.assertEqual(defaults[name], getattr(options, name), name)
-        for name in ("max_queued_requests", "max_step_tokens"):
+        for name in ("max_queued_requests", "max_step_tokens", "profile_us", "profile_folder"):
             self.assertEqual(defaults[name], getattr(options, name), name)
 
     def test_versions_agree(self) -> None:

@@ -35,6 +35,22 @@ class ExampleTests(unittest.TestCase):
             # A stream that blocked the loop until it ends would leave room for none.
             self.assertGreater(heartbeats, 2)
 
+    def test_speculation_shrinks_as_the_load_of_a_simulated_engine_grows(self) -> None:
+        output = self.run_example("simulated_engine.py")
+        self.assertEqual(output, self.run_example("simulated_engine.py"))
+        rows = [[float(cell) for cell in line.split()] for line in output.splitlines()[2:]]
+        self.assertEqual([row[0] for row in rows], [1, 2, 4, 8, 16, 32, 64])
+        lengths = [row[1] for row in rows]
+        self.assertGreater(lengths[0], 3)
+        self.assertLess(lengths[-1], 0.5)
+        self.assertEqual(lengths, sorted(lengths, reverse=True))
+        # It is worth it where it is done, and costs next to nothing where it is not.
+        self.assertGreater(rows[0][2], 1.5 * rows[0][3])
+        for _, _, rate, plain in rows:
+            self.assertGreater(rate, 0.97 * plain)
+        fixed = self.run_example("simulated_engine.py", "static").splitlines()
+        self.assertLess(float(fixed[-1].split()[2]), rows[-1][2])
+
 
 if __name__ == "__main__":
     unittest.main()

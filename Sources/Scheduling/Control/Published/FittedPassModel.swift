@@ -71,36 +71,3 @@ package struct FittedPassModel: Sendable, Equatable {
         return shape == .linear ? linear : linear + [rows * rows, context * rows, context * context]
     }
 }
-
-/// The fitted models of a step: the profile of smartspec and turbospec, taken once per model and machine.
-package struct FittedStepCosts: Sendable, Equatable {
-    package let target: FittedPassModel
-    /// nil without a draft model.
-    package let draft: FittedPassModel?
-    package let overhead: Double
-
-    /// `length`: the longest draft of the profile.
-    package init(choosing shapes: [FittedPassModel.Shape], profile: StepCosts, length: Int) {
-        target = FittedPassModel(choosing: shapes, fitting: profile.target.profile(lengths: 0...length))
-        draft = profile.draft.map { FittedPassModel(choosing: shapes, fitting: $0.profile(lengths: 0...0)) }
-        overhead = profile.overhead
-    }
-}
-
-extension PassCosts {
-    /// A profile over context, batch and draft length, as far as the table of widths goes.
-    package func profile(lengths: ClosedRange<Int>) -> [PassSample] {
-        var samples: [PassSample] = []
-        for batch in [1, 2, 4, 8, 16, 32, 64] {
-            for length in lengths {
-                let rows = batch * (length + 1)
-                if rows > (widths.last ?? 1) { break }
-                for tokens in [64, 256, 1024] {
-                    let time = time(rows: rows, context: batch * tokens, attended: rows * tokens)
-                    samples.append(PassSample(context: batch * tokens, rows: rows, time: time))
-                }
-            }
-        }
-        return samples
-    }
-}

@@ -1,10 +1,8 @@
 /// The non-negative coefficients x that minimise the sum of squares of rows·x - values. The optimum is the plain least
 /// squares solution on the columns where it is not 0, so trying all sets of columns finds it exactly; there are few.
 func nonNegativeLeastSquares(_ rows: [[Double]], _ values: [Double], columns: Int) -> [Double] {
-    // Columns of length 1: terms of very different size do not spoil the elimination.
-    let scales = (0..<columns).map { column in
-        rows.reduce(0) { $0 + $1[column] * $1[column] }.squareRoot()
-    }
+    // Columns of one size: terms of very different size do not spoil the elimination.
+    let scales = (0..<columns).map { column in rows.reduce(0) { max($0, abs($1[column])) } }
     let scaled = rows.map { row in (0..<columns).map { scales[$0] > 0 ? row[$0] / scales[$0] : 0 } }
     var best = Array(repeating: 0.0, count: columns)
     var bestError = values.reduce(0) { $0 + $1 * $1 }
@@ -32,8 +30,9 @@ private func leastSquares(_ rows: [[Double]], _ values: [Double], _ columns: [In
             + [zip(rows, values).reduce(0) { $0 + $1.0[a] * $1.1 }]
     }
     // The matrix is symmetric and positive, which elimination keeps: no pivoting is needed.
+    let squares = (0..<count).map { matrix[$0][$0] }
     for pivot in 0..<count {
-        guard matrix[pivot][pivot] > 1e-10 else { return nil }
+        guard matrix[pivot][pivot] > 1e-10 * squares[pivot] else { return nil }
         for row in 0..<count where row != pivot {
             let factor = matrix[row][pivot] / matrix[pivot][pivot]
             for column in pivot...count { matrix[row][column] -= factor * matrix[pivot][column] }

@@ -11,24 +11,25 @@ package struct SmartSpecPolicy: SpeculationPolicy {
     package static let maximumLength = 8
     package static let maximumLookup = 10
 
-    private let costs: FittedStepCosts
+    private var profile: StepProfile
     package private(set) var acceptance: AcceptanceAverage
 
-    /// `profile` is measured once; what a step gives as costs is not looked at.
+    /// The costs of the steps are looked at only where `profile` is not measured.
     package init(profile: StepCosts, acceptance: Double = AcceptanceAverage.start) {
-        costs = FittedStepCosts(choosing: [.linear], profile: profile, length: Self.maximumLength)
+        self.profile = StepProfile(choosing: [.linear], profile: profile, length: Self.maximumLength)
         self.acceptance = AcceptanceAverage(acceptance)
     }
 
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
         let batch = DraftableBatch(view, modelLimit: Self.maximumLength, retrievalLimit: Self.maximumLookup)
         let choice = batch.best(from: 0, obstacle: batch.obstacle) {
-            batch.goodput(length: $0, acceptance: acceptance.value, self.costs)
+            batch.goodput(length: $0, acceptance: acceptance.value, profile.costs)
         }
         return batch.wishes(length: choice?.length ?? 0, choice?.limit ?? .gain)
     }
 
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
+        profile.renew(costs)
         acceptance.learn(outcome)
     }
 }

@@ -24,16 +24,16 @@ package struct TurboSpecPolicy: SpeculationPolicy {
         var age = 1
     }
 
-    private let costs: FittedStepCosts
+    private var profile: StepProfile
     package private(set) var acceptance: AcceptanceAverage
     private var averages: [UInt64: AcceptanceAverage] = [:]
     private var decision: Decision?
     /// Steps without drafts in a row.
     private var idleSteps = 0
 
-    /// `profile` is measured once; what a step gives as costs is not looked at.
+    /// The costs of the steps are looked at only where `profile` is not measured.
     package init(profile: StepCosts, acceptance: Double = AcceptanceAverage.start) {
-        costs = FittedStepCosts(choosing: [.linear, .quadratic], profile: profile, length: Self.maximumLength)
+        self.profile = StepProfile(choosing: [.linear, .quadratic], profile: profile, length: Self.maximumLength)
         self.acceptance = AcceptanceAverage(acceptance)
     }
 
@@ -74,7 +74,8 @@ package struct TurboSpecPolicy: SpeculationPolicy {
 
     private func search(_ batch: DraftableBatch, from first: Int) -> LengthChoice? {
         batch.best(from: first, obstacle: { Self.obstacle(batch, length: $0) }) { length in
-            batch.goodput(length: length, acceptance: acceptance.value, costs) * (length == 0 ? Self.idleBonus : 1)
+            batch.goodput(length: length, acceptance: acceptance.value, profile.costs)
+                * (length == 0 ? Self.idleBonus : 1)
         }
     }
 
@@ -96,7 +97,7 @@ package struct TurboSpecPolicy: SpeculationPolicy {
         guard sum > 0 else { return lengths }
         for index in able {
             let share = Double(length * able.count) * rates[index] / sum
-            lengths[index] = min(most[index], Int(share.rounded()))
+            lengths[index] = min(most[index], Int(share + 0.5))
         }
         var excess = lengths.reduce(0, +) - rowLimit
         while excess > 0, let longest = lengths.indices.max(by: { (lengths[$0], $0) < (lengths[$1], $1) }),
@@ -109,6 +110,7 @@ package struct TurboSpecPolicy: SpeculationPolicy {
     }
 
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
+        profile.renew(costs)
         let before = acceptance
         acceptance.learn(outcome)
         for request in outcome.requests where request.accepted + request.refused > 0 {

@@ -94,10 +94,11 @@ struct WeighedStep: Sendable {
     }
 
     private func weakestTail(_ verified: [Int]) -> Int? {
-        let tails = verified.indices.filter { verified[$0] > 0 }
-        return tails.min { a, b in
-            (survivals[a][verified[a] - 1], b) < (survivals[b][verified[b] - 1], a)
+        var (weakest, lowest) = (Int?.none, Double.infinity)
+        for (index, length) in verified.enumerated() where length > 0 && survivals[index][length - 1] <= lowest {
+            (weakest, lowest) = (index, survivals[index][length - 1])
         }
+        return weakest
     }
 
     /// The widest pass below `rows` after which another row costs at least half of what a row costs on average; nil if

@@ -1,0 +1,59 @@
+/// What the latency targets of the requests that run ask of a step. Times in microseconds on one clock.
+package struct LatencyPlan: Sendable {
+    /// Tokens that the step has to give, by request; absent where there is no target.
+    package private(set) var neededTokens: [UInt64: Double] = [:]
+    /// The most rows that prompts may take, for the sake of those that decode.
+    package private(set) var prefillRows = Int.max
+    /// A prompt needs all rows to have its first token in time.
+    package private(set) var forbidsDrafts = false
+
+    /// Rows that prompts get in any case.
+    private static let leastPrefillRows = 16
+
+    /// A request that runs.
+    package struct Request: Sendable {
+        package let snapshot: RequestSnapshot
+        /// nil without a target.
+        package var demand: LatencyDemand?
+        /// The most tokens that a step can give it.
+        package var mostTokens = 1.0
+        /// nil once there is a first token, or without such a target.
+        package var firstTokenDue: Double?
+
+        package init(_ snapshot: RequestSnapshot) { self.snapshot = snapshot }
+    }
+
+    /// Asks nothing.
+    package init() {}
+
+    package init(_ requests: [Request], costs: StepCosts, now: Double, maxRows: Int) {
+        let decoding = requests.filter(\.snapshot.decodes)
+        let context = decoding.reduce(0) { $0 + $1.snapshot.committed }
+        let stepTime = costs.target.time(rows: decoding.count, context: context, attended: context) + costs.overhead
+        var end = Double.infinity
+        for request in decoding {
+            guard let demand = request.demand else { continue }
+            let needed = demand.neededTokens(now: now, stepTime: stepTime, most: request.mostTokens)
+            neededTokens[request.snapshot.id] = needed
+            if needed > 0, let due = demand.due { end = min(end, due) }
+        }
+        forbidsDrafts = requests.contains { Self.isLate($0, now: now, costs) }
+        if end < .infinity, !forbidsDrafts {
+            // Even where a step cannot be in time prompts move, at the price of a quarter of its time.
+            prefillRows = costs.prefillRows(
+                decoding: decoding.count, context: context, time: max(end - now, stepTime * 1.25),
+                floor: Self.leastPrefillRows, most: maxRows)
+        }
+    }
+
+    /// Whether a prompt has to hurry for its first token.
+    private static func isLate(_ request: Request, now: Double, _ costs: StepCosts) -> Bool {
+        guard let due = request.firstTokenDue, !request.snapshot.decodes else { return false }
+        let (tokens, missing) = (
+            request.snapshot.committed, request.snapshot.committed - request.snapshot.computed
+        )
+        let time = costs.target.time(rows: missing, context: tokens, attended: missing * tokens / 2)
+        // A target that is lost already is no reason to slow others.
+        return now < due && due - now < 1.5 * time
+    }
+}

@@ -1,0 +1,153 @@
+import ArgumentParser
+import Engine
+import Formats
+import Scheduling
+import Simulation
+
+/// A workload on virtual time, under the engine's own planner and policies.
+struct SimulateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate", abstract: "Show what policies would do under a workload, on virtual time.",
+        discussion: """
+            Arrivals, lengths and which drafts are right are the same for every policy and follow from the seed. \
+            A machine is a file of figures with their sources; --show-hardware prints one that comes with the command: \
+            \(Hardware.names.joined(separator: ", ")).
+            """)
+
+    @OptionGroup var workload: WorkloadArguments
+    @Option(help: "Arms, run in turn: \(Arm.forms).") var policies =
+        "off,static:2,static:4,static:8,smartspec,turbospec,adaspec,goodput"
+    @Option(help: "The most tokens of a draft where the policy chooses; default: the policy's own.") var draftTokens:
+        Int?
+    @Option(help: ArgumentHelp("A machine, by name or as a file.", valueName: "name|file")) var hardware =
+        "cpu-2-core-1b"
+    @Option(
+        help: ArgumentHelp("A table that ftk profile --out wrote, instead of --hardware.", valueName: "table.json"))
+    var profile: String?
+    @Option(help: "How often a draft model's tokens are right: \(AcceptanceProcess.forms).") var acceptance = "0.7"
+    @Option(help: "Share of the output that earlier text predicts, for prompt lookup; 0: no lookup.") var retrieval =
+        0.0
+    @Option(
+        help: ArgumentHelp(
+            "Target of the time to first token in ms, or as 1.5x the P90 without speculation.", valueName: "ms|x"))
+    var targetTtft: String?
+    @Option(help: ArgumentHelp("Target of the time per output token, likewise.", valueName: "ms|x")) var targetTpot:
+        String?
+    @Option(help: "Standard deviation of a pass's time, as a share of it.") var noise = 0.0
+    @Option(help: "What policies are told of the costs, as a multiple of the truth.") var costError = 1.0
+    @Flag(help: "Policies learn the costs from what passes take.") var learnCosts = false
+    @Option(help: "Requests at the same time; default: the machine's.") var maxRunning: Int?
+    @Option(help: "Rows of a step; default: the machine's.") var maxStepTokens: Int?
+    @Option(help: "Tokens that the KV cache holds; default: the machine's.") var kvTokens: Int?
+    @Option(name: [.customShort("s"), .long], help: "Everything random follows from it.") var seed: UInt64 = 1
+    @Option(help: "Run with so many seeds, from --seed on.") var seeds = 1
+    @OptionGroup var output: JSONFlag
+    @Flag(help: "Add every request's times to the JSON.") var raw = false
+    @Option(help: ArgumentHelp("Print the figures of a machine and their sources.", valueName: "name"))
+    var showHardware: String?
+
+    func run() throws {
+        if let showHardware {
+            guard let text = Hardware.builtInText(showHardware) else {
+                throw Failure(
+                    .notFound,
+                    "no hardware is called \(showHardware); known are \(Hardware.names.joined(separator: ", "))")
+            }
+            return Output.line(text)
+        }
+        try check()
+        let machine = try machine()
+        let arms = try policies.split(separator: ",", omittingEmptySubsequences: false).map {
+            try Arm(parsing: String($0), longestDraft: draftTokens)
+        }
+        var cells: [SimulatedCell] = []
+        for scale in try workload.timeScales() {
+            for seed in seed..<seed + UInt64(seeds) {
+                cells += try run(arms, machine, scale: scale, seed: seed)
+            }
+        }
+        let report = SimulationReport(command: self, machine: machine, cells: cells)
+        if output.json { Output.line(report.json.rendered) } else { report.show() }
+    }
+
+    private func check() throws {
+        func within(_ holds: Bool, _ message: @autoclosure () -> String) throws {
+            if !holds { throw Failure.invalid(message()) }
+        }
+        let most = Arm.mostDraft
+        if let draftTokens {
+            try within(
+                (1...most).contains(draftTokens), "--draft-tokens is \(draftTokens); it must be from 1 to \(most)")
+        }
+        try within((0...1).contains(retrieval), "--retrieval is \(retrieval); it must be from 0 to 1")
+        try within((0...1).contains(noise), "--noise is \(noise); it must be from 0 to 1")
+        try within(costError > 0 && costError.isFinite, "--cost-error is \(costError); it must be above 0")
+        if let kvTokens { try within(kvTokens >= 1, "--kv-tokens is \(kvTokens); it must be at least 1") }
+        try within((1...1000).contains(seeds), "--seeds is \(seeds); it must be from 1 to 1000")
+        try within(seed < .max - 1000, "--seed is too large")
+    }
+
+    private func machine() throws -> Hardware {
+        guard let profile else { return try Hardware(nameOrPath: hardware) }
+        let measured: CostProfile
+        do {
+            measured = try CostProfile(parsing: FileSource.contents(of: profile, limit: 1 << 20))
+        } catch let failure as Failure { throw failure.prefixed(profile) }
+        let engine = EngineOptions()
+        return Hardware(
+            name: profile, description: "\(measured.machine), \(measured.isa), \(measured.threads) threads",
+            costs: measured.costs, kvTokens: EngineOptions.defaultKVTokens, maxRunning: engine.maxRunningRequests,
+            maxRows: engine.maxStepTokens)
+    }
+
+    // MARK: Cells
+
+    /// The arms under one workload. Speculation is measured against a run without it, which is made in any case.
+    private func run(_ arms: [Arm], _ machine: Hardware, scale: Double, seed: UInt64) throws -> [SimulatedCell] {
+        var loop = try loop(machine, scale: scale, seed: seed)
+        var plain = loop.run(.off)
+        let metrics = OpenLoopMetrics(plain)
+        loop.targets = try Targets(
+            firstToken: target(targetTtft, "--target-ttft", metrics.timeToFirstToken?.p90),
+            perOutputToken: target(targetTpot, "--target-tpot", metrics.timePerOutputToken?.p90))
+        if !loop.targets.isEmpty { plain = loop.run(.off) }
+        return try arms.map { arm in
+            if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
+            let result = arm.name == Arm.off.name ? plain : loop.run(arm)
+            return SimulatedCell(
+                arm: arm.name, scale: scale, seed: seed, result: result, metrics: OpenLoopMetrics(result),
+                speedUp: SpeedUp(result, plain: plain))
+        }
+    }
+
+    private func loop(_ machine: Hardware, scale: Double, seed: UInt64) throws -> OpenLoop {
+        let hasDraft = machine.costs.draft != nil
+        var text = TextModel(model: hasDraft ? try AcceptanceProcess(parsing: acceptance) : nil)
+        if retrieval > 0 { text.retrieval = [RetrievalProcess(copiedShare: retrieval)] }
+        var loop = OpenLoop(
+            arrivals: try workload.arrivals(seed: seed).stretched(by: scale), text: text, hardware: machine)
+        loop.seed = seed
+        loop.machine.noise = noise
+        loop.maxRunning = maxRunning ?? loop.maxRunning
+        loop.maxRows = maxStepTokens ?? loop.maxRows
+        loop.machine.draftPassRows = loop.maxRows
+        loop.kvTokens = kvTokens ?? loop.kvTokens
+        guard loop.maxRunning >= 1, loop.maxRows >= loop.maxRunning else {
+            throw Failure.invalid(
+                "--max-running is \(loop.maxRunning), but a step of --max-step-tokens \(loop.maxRows) has "
+                    + "no row for each of them"
+            )
+        }
+        let believed = machine.costs.scaled(target: costError, draft: costError)
+        loop.costs = learnCosts ? LearnedCosts(believed) : StatedCosts(believed)
+        return loop
+    }
+
+    /// Microseconds of a target in milliseconds, or of a multiple of what was measured without speculation.
+    private func target(_ text: String?, _ option: String, _ plain: Double?) throws -> Double? {
+        guard let text else { return nil }
+        guard text.hasSuffix("x") else { return try positive(text, option) * 1000 }
+        guard let plain else { throw Failure.invalid("\(option) \(text): no request of the workload has this time") }
+        return try positive(String(text.dropLast()), option) * plain
+    }
+}
