@@ -1,6 +1,7 @@
 import Engine
 import Scheduling
 import Formats
+import Scheduling
 
 /// What was decided in each step of a request and what came of it, for people and for programs.
 struct Explanation {
