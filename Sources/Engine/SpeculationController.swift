@@ -215,6 +215,7 @@ package enum ControllerLimits {
     private static func check(_ request: DecodingView, _ place: String, hasDraftModel: Bool) throws {
         try count(request.context, tokens, "context_tokens of \(place)")
         try count(request.room, tokens, "room_tokens of \(place)")
+        try count(request.remaining, tokens + 1, "remaining_tokens of \(place)")
         try count(request.draftBacklog, request.context, "draft_backlog_tokens of \(place)")
         guard hasDraftModel || request.draftBacklog == 0 else {
             throw Failure.invalid("draft_backlog_tokens of \(place) is not 0, but there is no draft model")

@@ -42,8 +42,8 @@ private func sized<Element>(
     return elements
 }
 
-/// A count or size as the scheduler has it; what does not fit is more than is allowed.
-private func whole(_ value: UInt64) -> Int { Int(clamping: value) }
+/// A count or size as the scheduler has it. What is cut is far more than is allowed, and one can still be added to it.
+private func whole(_ value: UInt64) -> Int { Int(min(value, 1 << 62)) }
 
 func passCosts(_ pointer: UnsafePointer<ftk_controller_costs>?, _ maxRows: Int, _ name: String) throws -> PassCosts {
     let given = try input(pointer, name)
@@ -127,6 +127,7 @@ private func decodingView(_ given: ftk_controller_request, _ place: String) thro
     var request = DecodingView(
         id: given.id, context: whole(given.context_tokens), room: whole(given.room_tokens))
     request.draftBacklog = whole(given.draft_backlog_tokens)
+    if given.remaining_tokens > 0 { request.remaining = whole(given.remaining_tokens) }
     request.isPeculiar = try flag(given.is_peculiar, "is_peculiar of \(place)")
     request.neededTokens = given.needed_tokens
     request.targetTPOT = given.target_tpot_us == 0 ? nil : given.target_tpot_us

@@ -41,6 +41,7 @@ REQUEST: dict[str, list[Any]] = {
     "context_tokens": [2**30 + 1, HUGE],
     "room_tokens": [2**30 + 1, HUGE],
     "draft_backlog_tokens": [101, HUGE],
+    "remaining_tokens": [2**30 + 2, HUGE],
     "needed_tokens": NOT_TIMES,
     "target_tpot_us": NOT_TIMES,
     "proposal_count": [5, HUGE],

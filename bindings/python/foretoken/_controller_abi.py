@@ -78,6 +78,7 @@ class ftk_controller_request(ctypes.Structure):
         ("context_tokens", c_uint64),
         ("room_tokens", c_uint64),
         ("draft_backlog_tokens", c_uint64),
+        ("remaining_tokens", c_uint64),
         ("needed_tokens", c_double),
         ("target_tpot_us", c_double),
         ("proposals", POINTER(ftk_controller_draft)),

@@ -73,12 +73,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class Request:
-    """A request that decodes; sizes in tokens, see ftk_controller_request."""
+    """A request that decodes; sizes in tokens, see ftk_controller_request. remaining 0: room and one more."""
 
     id: int
     context: int
     room: int
     draft_backlog: int = 0
+    remaining: int = 0
     proposals: Sequence[Draft] = ()
     is_peculiar: bool = False
     needed_tokens: float = 0.0
@@ -334,6 +335,7 @@ def _request(step: _Step, request: Request, name: str) -> Any:
         context_tokens=_u64(request.context, f"context of {name}"),
         room_tokens=_u64(request.room, f"room of {name}"),
         draft_backlog_tokens=_u64(request.draft_backlog, f"draft_backlog of {name}"),
+        remaining_tokens=_u64(request.remaining, f"remaining of {name}"),
         needed_tokens=request.needed_tokens,
         target_tpot_us=request.target_tpot_us,
         proposals=_drafts(step, request.proposals, f"proposals of {name}"),
