@@ -112,6 +112,7 @@ def engine_calls(library: abi.Library, model: ctypes.c_void_p) -> None:
     assert descriptor.value >= 0
     library.submit_options(engine, library.text_request(b"def main():", max_tokens=4))
     cancelled = library.submit_options(engine, library.text_request(b"class A:", max_tokens=400))
+    library.ok(library.request_draft(engine, cancelled, 0, (ctypes.c_int32 * 2)(5, 6), 2))
     library.ok(library.cancel(engine, cancelled))
     events = library.run_until_idle(engine)
     reasons = {event["request"]: event["finish_reason"] for event in events if event["kind"] == 3}

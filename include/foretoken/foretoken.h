@@ -43,8 +43,9 @@
  *     handle          concurrently from any thread                            only while nothing else uses the handle
  *     ftk_model       everything                                              the last ftk_model_release
  *     ftk_tokenizer   everything                                              the last ftk_tokenizer_release
- *     ftk_engine      ftk_submit, ftk_cancel, ftk_poll, ftk_engine_get_stats,  ftk_engine_destroy
- *                     ftk_engine_event_fd, ftk_engine_step (steps take turns)
+ *     ftk_engine      ftk_submit, ftk_cancel, ftk_request_draft, ftk_poll,     ftk_engine_destroy
+ *                     ftk_engine_get_stats, ftk_engine_event_fd, ftk_engine_step
+ *                     (steps take turns)
  *     ftk_decoder     nothing: one thread at a time                           ftk_decoder_destroy
  *     ftk_event_batch reading                                                 ftk_event_batch_free
  *
@@ -446,7 +447,7 @@ ftk_status ftk_engine_metrics(const ftk_engine *engine, char *text, size_t capac
  *     draft_us, time_us               drafts and deciding on them; that and target, sampling and commit
  *     requests                        an array of objects:
  *       id, sample, phase             phase is "prefill" or "decode"
- *       drafter                       "lookup", "suffix" or "model"; null where nothing was drafted
+ *       drafter                       "lookup", "suffix", "model" or "host"; null where nothing was drafted
  *       drafted, verified, accepted   tokens
  *       emitted                       tokens that the request got
  *       limit                         why no more was verified: "gain" (not worth its time), "budget" (rows of the step), "target"
@@ -544,6 +545,20 @@ ftk_status ftk_submit(ftk_engine *engine, const ftk_request_options *options, ui
 /* Ends a request within one step; its finish event has the reason FTK_FINISH_CANCELLED, and so has that of each sample that
  * has not finished. NOT_FOUND once all of it has finished. */
 ftk_status ftk_cancel(ftk_engine *engine, uint64_t id);
+
+/* Offers a draft of your own: tokens that you expect in the output, such as what an editor knows of the file or the call of a
+ * tool. `position` is the number of output tokens before the first of them: 0 for the beginning of the output, and all that
+ * came in events so far for what comes next. Like any draft they are verified: whatever they are, the text stays the same.
+ *
+ * From the next step on, once the output has come to `position`, they are drafted from as far as the policy finds worth it;
+ * FTK_POLICY_GOODPUT compares them with other drafts, the other policies prefer them. Where the request has moved on meanwhile,
+ * what agrees with its output is skipped. With the first token that differs the rest is dropped; offer again from there. Another
+ * offer takes the place of the one before, and a count of 0 takes it back. Requests with speculation 0 draft nothing, nor do
+ * those with FTK_SPECULATION_AUTO under FTK_POLICY_OFF.
+ *
+ * A sample other than the first goes by `id` + sample_index. Any number of tokens up to options.context_tokens may be offered.
+ * Errors: INVALID_ARGUMENT; NOT_FOUND once the sample has finished. */
+ftk_status ftk_request_draft(ftk_engine *engine, uint64_t id, uint64_t position, const int32_t *tokens, size_t count);
 
 /* ------------------------------------------------------------------------------------------------------------
  * Events

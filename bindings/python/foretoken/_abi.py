@@ -378,6 +378,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ftk_request_options_init_sized": (ftk_status, (POINTER(ftk_request_options), c_uint32)),
     "ftk_submit": (ftk_status, (_handle, POINTER(ftk_request_options), POINTER(c_uint64))),
     "ftk_cancel": (ftk_status, (_handle, c_uint64)),
+    "ftk_request_draft": (ftk_status, (_handle, c_uint64, c_uint64, _tokens, c_size_t)),
     "ftk_poll": (ftk_status, (_handle, c_int64, _new_handle)),
     "ftk_event_batch_count": (c_size_t, (_handle,)),
     "ftk_event_batch_at": (ftk_status, (_handle, c_size_t, POINTER(ftk_event))),
