@@ -58,7 +58,7 @@ struct BenchPoliciesCommand: ParsableCommand {
             throw Failure.invalid("--repeats, --requests and -n must be above 0")
         }
         let target = try loadModel(model.model, threads: engine.threads)
-        let draft = try engine.draft.map { try loadModel($0, threads: engine.threads) }
+        let draft = try engine.draftModel(for: target)
         let base = try options(target, draft, most: levels.max() ?? 1)
         var results = try PolicyResults(
             header: header(target, draft, base, choices), path: resume)
@@ -132,7 +132,8 @@ struct BenchPoliciesCommand: ParsableCommand {
             ("machine", .string(machineName())), ("isa", .string(InstructionSet.native.name)),
             ("threads", .int(try threadCount(engine.threads))), ("commit", .string(commitName())),
             ("model", .string(target.path)), ("model_bytes", .int(target.weightsBytes)),
-            ("draft", draft.map { .string($0.path) } ?? .null), ("draft_bytes", .int(draft?.weightsBytes ?? 0)),
+            ("draft", draft.map { .string(engine.selfDraft ? "self" : $0.path) } ?? .null),
+            ("draft_bytes", .int(draft?.weightsBytes ?? 0)),
             ("prompts", .string(prompts)), ("category", category.map { .string($0) } ?? .null),
             ("policies", .string(choices.map(\.name).joined(separator: ","))),
             ("drafter", .string(drafter?.rawValue ?? "auto")), ("n", .int(maxTokens)),
