@@ -13,8 +13,8 @@ package struct GoodputPolicy: SpeculationPolicy {
     private var retrievalGuard = SpeculationGuard()
     private var modelGuard = SpeculationGuard()
     private var modelProbe = ProbeSchedule()
-    /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
-    private var pace = Pace()
+    /// Of recent steps, for the price of time where a step's own ratio means nothing.
+    private var pace = DecodingPace()
     private var step = Decision()
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
@@ -48,7 +48,10 @@ package struct GoodputPolicy: SpeculationPolicy {
         step.wishes = view.requests.map { _ in .none(.gain) }
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
-        step.lambda = view.prefillRows > 0 ? pace.rate ?? plain.rate : plain.rate
+        step.lambda = plain.rate
+        if view.prefillRows > 0 {
+            step.lambda = pace.rate ?? plain.tokens / max(1, plain.time - costs.prefillTime(view))
+        }
         if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
         let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs)
@@ -159,21 +162,21 @@ package struct GoodputPolicy: SpeculationPolicy {
             }
             var lane = lane(request, survivals)
             lane.usesModel = true
-            return worthResuming(request, lane, costs) ? Candidate(source: .model, lane: lane) : nil
+            return worthResuming(request, lane, view, costs) ? Candidate(source: .model, lane: lane) : nil
         }
     }
 
-    /// What the draft model missed has to go through it first. That is worth it if the rest of the request gains more.
-    private func worthResuming(_ request: DecodingView, _ lane: RowSolver.Lane, _ costs: StepCosts) -> Bool {
+    /// What the draft model missed has to go through it first. That is worth it if the rest of the request gains more;
+    /// beside prompts, whose steps are wide anyway, drafts gain nothing.
+    private func worthResuming(
+        _ request: DecodingView, _ lane: RowSolver.Lane, _ view: StepView, _ costs: StepCosts
+    ) -> Bool {
         guard let draft = costs.draft, request.draftBacklog > 8 else { return true }
         let price = draft.time(
             rows: request.draftBacklog, context: request.context,
             attended: request.draftBacklog * (request.context / 2 + 1))
-        let tokens = 1 + lane.survivals.prefix(4).reduce(0, +)
-        let plain = costs.target.base(rows: 1)
-        let step = costs.target.base(rows: 5) + 4 * draft.base(rows: 1)
-        let gainPerToken = plain - step / tokens
-        return gainPerToken * Double(request.remaining) > 1.5 * price
+        let gain = costs.gainPerToken(view, survivals: lane.survivals) * pace.shareAlone
+        return gain * Double(request.remaining) > 1.5 * price
     }
 
     /// Who drafts with what: all with retrieval, all with the model, and each with what promises more.
@@ -318,7 +321,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             learn(request)
             if request.verified == 0 { survival.age(request.id) }
         }
-        if view.prefillRows == 0 { pace.add(tokens: outcome.emitted, time: outcome.stepTime) }
+        pace.add(view, costs, outcome)
         judge(view, costs, outcome, sources)
         if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.isEmpty) }
         speculated = !sources.isEmpty
@@ -383,20 +386,5 @@ package struct GoodputPolicy: SpeculationPolicy {
         let part = debt / 64
         debt -= part
         return part
-    }
-}
-
-/// Tokens per microsecond of recent decoding.
-private struct Pace: Sendable {
-    private var tokens = 0.0
-    private var time = 0.0
-
-    var rate: Double? { time > 0 ? tokens / time : nil }
-
-    mutating func add(tokens newTokens: Int, time newTime: Double) {
-        guard newTime > 0 else { return }
-        let keep = 1 - 1.0 / 16
-        tokens = tokens * keep + Double(newTokens)
-        time = time * keep + newTime
     }
 }
