@@ -29,7 +29,7 @@ struct SimulationReport {
         Output.columns(
             [
                 "policy", "scale", "seed", "busy tok/s", "tok/s", "busy", "mean s", "P95 TTFT s", "P95 TPOT ms",
-                "accepted", "off",
+                "accepted", "off", "speed-up",
             ]
                 + (hasTargets ? ["TPOT target", "attained"] : []))
         for cell in cells {
@@ -40,6 +40,7 @@ struct SimulationReport {
                     fixed(metrics.tokensPerSecond, 1), percent(metrics.utilisation), seconds(metrics.latency?.mean),
                     seconds(metrics.timeToFirstToken?.p95), milliseconds(metrics.timePerOutputToken?.p95),
                     fixed(metrics.meanAccepted, 2), percent(metrics.offShare),
+                    cell.speedUp.map { fixed($0.mean, 2) } ?? "-",
                 ] + (hasTargets ? [cell.targetTPOT ?? "-", metrics.attainment.map(percent) ?? ""] : []))
         }
         let rejected = cells.map(\.result.rejected).max() ?? 0
