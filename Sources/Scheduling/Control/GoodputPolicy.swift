@@ -159,7 +159,8 @@ package struct GoodputPolicy: SpeculationPolicy {
         let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
         let stepsPerToken = Double(view.requests.count) / choice.tokens
         return zip(view.requests, lanes).map { request, lane in
-            guard request.isBehind else { return lane }
+            // What a target needs is drafted whatever it costs.
+            guard request.isBehind, lane?.lane.required ?? 0 == 0 else { return lane }
             let price = draft.time(
                 rows: request.draftBacklog, context: request.context,
                 attended: request.draftBacklog * (request.context / 2 + 1))
