@@ -1,4 +1,5 @@
 import Formats
+import Scheduling
 import Simulation
 
 /// One arm under one workload.
@@ -6,6 +7,8 @@ struct SimulatedCell {
     let arm: String
     let scale: Double
     let seed: UInt64
+    /// As it was asked for, such as 0.8x; nil without one.
+    let targetTPOT: String?
     let result: OpenLoopResult
     let metrics: OpenLoopMetrics
     let speedUp: SpeedUp?
@@ -26,9 +29,9 @@ struct SimulationReport {
         Output.columns(
             [
                 "policy", "scale", "seed", "busy tok/s", "tok/s", "busy", "mean s", "P95 TTFT s", "P95 TPOT ms",
-                "accepted", "off",
+                "accepted", "off", "speed-up",
             ]
-                + (hasTargets ? ["attained"] : []))
+                + (hasTargets ? ["TPOT target", "attained"] : []))
         for cell in cells {
             let metrics = cell.metrics
             Output.columns(
@@ -37,7 +40,8 @@ struct SimulationReport {
                     fixed(metrics.tokensPerSecond, 1), percent(metrics.utilisation), seconds(metrics.latency?.mean),
                     seconds(metrics.timeToFirstToken?.p95), milliseconds(metrics.timePerOutputToken?.p95),
                     fixed(metrics.meanAccepted, 2), percent(metrics.offShare),
-                ] + (hasTargets ? [metrics.attainment.map(percent) ?? ""] : []))
+                    cell.speedUp.map { fixed($0.mean, 2) } ?? "-",
+                ] + (hasTargets ? [cell.targetTPOT ?? "-", metrics.attainment.map(percent) ?? ""] : []))
         }
         let rejected = cells.map(\.result.rejected).max() ?? 0
         if rejected > 0 { Output.line("\(rejected) requests are longer than the KV cache and were refused") }
@@ -60,14 +64,15 @@ struct SimulationReport {
             ),
             (
                 "options",
-                .object([
-                    ("acceptance", .string(command.acceptance)), ("retrieval", .number(command.retrieval)),
-                    ("noise", .number(command.noise)), ("cost_error", .number(command.costError)),
-                    ("learn_costs", .bool(command.learnCosts)),
-                    ("draft_tokens", command.draftTokens.map { .int($0) } ?? .null),
-                    ("max_running_requests", .int(command.maxRunning ?? machine.maxRunning)),
-                    ("max_step_tokens", .int(command.maxStepTokens ?? machine.maxRows)),
-                ])
+                .object(
+                    command.workload.json + [
+                        ("acceptance", .string(command.acceptance)), ("retrieval", .number(command.retrieval)),
+                        ("noise", .number(command.noise)), ("cost_error", .number(command.costError)),
+                        ("learn_costs", .bool(command.learnCosts)),
+                        ("draft_tokens", command.draftTokens.map { .int($0) } ?? .null),
+                        ("max_running_requests", .int(command.maxRunning ?? machine.maxRunning)),
+                        ("max_step_tokens", .int(command.maxStepTokens ?? machine.maxRows)),
+                    ])
             ),
             ("cells", .array(cells.map(json))),
         ])
@@ -77,6 +82,8 @@ struct SimulationReport {
         let (metrics, result) = (cell.metrics, cell.result)
         var members: [(String, JSONText)] = [
             ("policy", .string(cell.arm)), ("time_scale", .number(cell.scale)), ("seed", .unsigned(cell.seed)),
+            ("target_tpot", cell.targetTPOT.map { .string($0) } ?? .null),
+            ("requests_per_s", .number(metrics.requestsPerSecond)),
             ("requests", .int(result.requests.count)), ("finished", .int(metrics.finished)),
             ("rejected", .int(result.rejected)), ("steps", .int(result.steps)), ("output_tokens", .int(result.tokens)),
             ("prefill_rows", .int(result.prefillRows)), ("busy_s", .number(result.busyTime / 1e6)),
@@ -89,7 +96,8 @@ struct SimulationReport {
             ("attained_tokens_per_s", json(metrics.attainedTokensPerSecond)),
             ("mean_accepted", .number(metrics.meanAccepted)), ("rows_per_token", .number(metrics.rowsPerToken)),
             ("draft_time_share", .number(metrics.draftShare)), ("off_share", .number(metrics.offShare)),
-            ("switches", .int(result.switches)), ("speed_up", json(cell.speedUp)), ("timeline", json(result.timeline)),
+            ("switches", .int(result.switches)), ("speed_up", json(cell.speedUp)),
+            ("calibration", json(result.calibration)), ("timeline", json(result.timeline)),
         ]
         if command.raw { members.append(("raw", raw(result.requests))) }
         return .object(members)
@@ -111,6 +119,24 @@ struct SimulationReport {
         return .object([
             ("mean", .number(speedUp.mean)), ("minimum", .number(speedUp.minimum)),
             ("slower_share", .number(speedUp.slowerShare)), ("fairness", .number(speedUp.fairness)),
+            ("percentiles", .array(speedUp.percentiles.map { .number($0) })),
+        ])
+    }
+
+    private func json(_ calibration: Calibration?) -> JSONText {
+        guard let calibration else { return .null }
+        return .object([
+            ("expected_error", .number(calibration.expectedError)),
+            (
+                "bins",
+                .array(
+                    calibration.bins.map {
+                        .object([
+                            ("predicted", .number($0.predicted)), ("accepted", .number($0.accepted)),
+                            ("count", .int($0.count)),
+                        ])
+                    })
+            ),
         ])
     }
 
@@ -118,7 +144,7 @@ struct SimulationReport {
     private func json(_ timeline: Timeline) -> JSONText {
         func list(_ figure: (Timeline.Part) -> Int) -> JSONText { .array(timeline.parts.map { .int(figure($0)) }) }
         return .object([
-            ("part_s", .number(timeline.partLength / 1e6)), ("steps", list(\.steps)),
+            ("part_s", .number(timeline.partLength / 1e6)), ("arrivals", list(\.arrivals)), ("steps", list(\.steps)),
             ("busy_s", .array(timeline.parts.map { .number($0.busyTime / 1e6) })), ("tokens", list(\.tokens)),
             ("decoding", list(\.decoding)), ("verified", list(\.verified)), ("waiting", list(\.waiting)),
         ])
