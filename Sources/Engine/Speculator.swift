@@ -283,6 +283,7 @@ final class Speculator {
         account.draftTime = outcome.draftTime
         account.targetTime = outcome.targetTime
         account.expectedTokens = expectedTokens
+        account.outcome = outcome
         account.speculated = outcome.requests.contains { !$0.features.isEmpty } || !outcome.draftPasses.isEmpty
         return account
     }

@@ -46,9 +46,11 @@ package struct LoggedStep: Sendable, Equatable {
         package var verified = 0
         package var accepted = 0
         package var emitted = 0
-        /// Of what was drafted; empty where it was not kept.
+        /// What was drafted, and what retrieval found; empty where it was not kept.
         package var features: [DraftFeature] = []
         package var proposals: [Proposal] = []
+        /// Whether anybody looked for drafts, and it was kept.
+        package var looked = false
 
         package init(request: Int, context: Int) {
             self.request = request
@@ -62,6 +64,7 @@ package struct LoggedStep: Sendable, Equatable {
             verified = outcome.verified
             accepted = outcome.accepted
             emitted = outcome.emitted
+            looked = true
             features = outcome.features
             proposals = outcome.counterfactuals.map {
                 Proposal(source: $0.draft.source, features: $0.draft.features, judged: $0.judged, accepted: $0.accepted)
