@@ -16,6 +16,8 @@ TARGET := $(MODELS)/foretoken-tiny-target-Q8_0.gguf
 DRAFT := $(MODELS)/foretoken-tiny-draft-Q8_0.gguf
 PYTHON ?= python3
 RUFF := .build/ruff/bin/ruff
+# matplotlib, for the tests of the report's pictures.
+PICTURES := .build/pictures/installed
 
 .PHONY: help build demo test soak lint format bench bench-policies install wheel fuzz clean stage tools
 
@@ -47,6 +49,8 @@ test: build ## run every test
 	$(MAKE) --no-print-directory stage
 	FTK_PREFIX=$(STAGE) FTK_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s Tests/ABITests
 	FORETOKEN_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s bindings/python/tests
+	@$(MAKE) --no-print-directory $(PICTURES) || echo "matplotlib cannot be installed here: pictures are not tested"
+	[ ! -e $(PICTURES) ] || $(dir $(PICTURES))bin/python -m unittest discover -s bindings/python/tests -p test_report.py
 
 soak: tools ## let 64 threads use one engine under ThreadSanitizer: make soak SECONDS=60
 	swift build -c release --build-tests --sanitize thread --build-path .build/soak
@@ -69,6 +73,12 @@ $(RUFF):
 	$(call need,python3=python3)
 	@$(PYTHON) -m venv .build/ruff 2>/dev/null || { apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv .build/ruff; }
 	@.build/ruff/bin/pip install -q ruff==0.17.5
+
+$(PICTURES):
+	$(call need,python3=python3)
+	@$(PYTHON) -m venv $(@D) 2>/dev/null || { apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv $(@D); }
+	@$(@D)/bin/pip install -q matplotlib==3.11.2
+	@touch $@
 
 bench: build ## measure passes, the tokenizer and generation with and without speculation: make bench MODEL=FILE
 	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench model -m $(or $(MODEL),$(TARGET))

@@ -25,13 +25,19 @@ package struct Arm: Sendable {
     }
 
     /// How arms are written on a command line.
-    package static let forms = "unconfigured, off, static:K with K from 1 to \(mostDraft), smartspec, turbospec, adaspec, goodput"
+    package static let forms =
+        "unconfigured, off, static:K with K from 1 to \(mostDraft), smartspec, turbospec, adaspec, goodput, "
+        + "oracle, which knows what will be accepted"
     package static let mostDraft = 16
 
     /// One arm; `longestDraft` is for those that choose, nil leaves it to the policy.
     package init(parsing text: String, longestDraft: Int? = nil) throws {
         if text == Self.unconfigured.name {
             self = .unconfigured
+            return
+        }
+        if text == "oracle" {
+            self.init(name: text, longestDraft: longestDraft ?? Self.mostDraft) { OraclePolicy(costs: $0) }
             return
         }
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)

@@ -96,7 +96,11 @@ private struct VirtualServer {
             timeline: Timeline(partLength: max(1, span)))
     }
 
-    func finished() -> OpenLoopResult { result }
+    func finished() -> OpenLoopResult {
+        var result = result
+        result.calibration = (policy as? GoodputPolicy)?.survival.calibration
+        return result
+    }
 
     /// False when there is nothing left to do.
     mutating func step(_ log: (LoggedStep) -> Void) -> Bool {

@@ -43,8 +43,10 @@ package struct Timeline: Sendable, Equatable {
     package let partLength: Double
     package internal(set) var parts: [Part] = []
 
-    /// Sums over the steps that began in a part of the time.
+    /// Sums over what came and the steps that began in a part of the time.
     package struct Part: Sendable, Equatable {
+        /// Requests that came.
+        package internal(set) var arrivals = 0
         package internal(set) var steps = 0
         package internal(set) var busyTime = 0.0
         package internal(set) var tokens = 0
@@ -91,6 +93,8 @@ package struct OpenLoopResult: Sendable, Equatable {
     package private(set) var accepted = 0
     /// Steps that drafted where the one before did not, and the other way round.
     package private(set) var switches = 0
+    /// How far the policy's probabilities and what came of them are apart; nil where it has none.
+    package var calibration: Calibration?
     private var wasOff: Bool?
     private var ended = 0
 
@@ -98,6 +102,7 @@ package struct OpenLoopResult: Sendable, Equatable {
         self.requests = requests
         self.targets = targets
         self.timeline = timeline
+        for request in requests { self.timeline.add(at: request.arrival) { $0.arrivals += 1 } }
     }
 
     /// Tokens of an output that is there, on average; long while nothing is known.

@@ -72,6 +72,12 @@ package struct VirtualRequest: Sendable {
         acceptance?.draft(offset, at: moment)
     }
 
+    /// How many tokens of a draft of the model would be accepted.
+    mutating func rightDrafts(most: Int, at moment: Moment) -> Int {
+        for offset in 0..<most where acceptance?.draft(offset, at: moment).isRight != true { return offset }
+        return most
+    }
+
     /// Committed tokens go through the draft model.
     mutating func catchUp(_ tokens: Int) { draftSeen += tokens }
 

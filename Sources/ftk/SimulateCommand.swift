@@ -31,8 +31,10 @@ struct SimulateCommand: ParsableCommand {
         help: ArgumentHelp(
             "Target of the time to first token in ms, or as 1.5x the P90 without speculation.", valueName: "ms|x"))
     var targetTtft: String?
-    @Option(help: ArgumentHelp("Target of the time per output token, likewise.", valueName: "ms|x")) var targetTpot:
-        String?
+    @Option(
+        help: ArgumentHelp(
+            "Target of the time per output token, likewise. A list gives a cell for each.", valueName: "ms|x,…"))
+    var targetTpot: String?
     @Option(help: "Standard deviation of a pass's time, as a share of it.") var noise = 0.0
     @Option(help: "What policies are told of the costs, as a multiple of the truth.") var costError = 1.0
     @Flag(help: "Policies learn the costs from what passes take.") var learnCosts = false
@@ -60,7 +62,7 @@ struct SimulateCommand: ParsableCommand {
         let arms = try policies.split(separator: ",", omittingEmptySubsequences: false).map {
             try Arm(parsing: String($0), longestDraft: draftTokens)
         }
-        var cells: [SimulatedCell] = []
+        var cells: [WorkloadCell] = []
         for scale in try workload.timeScales() {
             for seed in seed..<seed + UInt64(seeds) {
                 cells += try run(arms, machine, scale: scale, seed: seed)
@@ -102,21 +104,25 @@ struct SimulateCommand: ParsableCommand {
 
     // MARK: Cells
 
-    /// The arms under one workload. Speculation is measured against a run without it, which is made in any case.
-    private func run(_ arms: [Arm], _ machine: Hardware, scale: Double, seed: UInt64) throws -> [SimulatedCell] {
+    /// The arms under one workload, for each target. Speculation is measured against a run without it, which is made in
+    /// any case.
+    private func run(_ arms: [Arm], _ machine: Hardware, scale: Double, seed: UInt64) throws -> [WorkloadCell] {
         var loop = try loop(machine, scale: scale, seed: seed)
-        var plain = loop.run(.off)
-        let metrics = OpenLoopMetrics(plain)
-        loop.targets = try Targets(
-            firstToken: target(targetTtft, "--target-ttft", metrics.timeToFirstToken?.p90),
-            perOutputToken: target(targetTpot, "--target-tpot", metrics.timePerOutputToken?.p90))
-        if !loop.targets.isEmpty { plain = loop.run(.off) }
-        return try arms.map { arm in
-            if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
-            let result = arm.name == Arm.off.name ? plain : loop.run(arm)
-            return SimulatedCell(
-                arm: arm.name, scale: scale, seed: seed, result: result, metrics: OpenLoopMetrics(result),
-                speedUp: SpeedUp(result, plain: plain))
+        let untargeted = loop.run(.off)
+        let metrics = OpenLoopMetrics(untargeted)
+        let paces = targetTpot?.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        return try (paces ?? [nil]).flatMap { pace -> [WorkloadCell] in
+            loop.targets = try Targets(
+                firstToken: target(targetTtft, "--target-ttft", metrics.timeToFirstToken?.p90),
+                perOutputToken: target(pace, "--target-tpot", metrics.timePerOutputToken?.p90))
+            let plain = loop.targets.isEmpty ? untargeted : loop.run(.off)
+            return try arms.map { arm in
+                if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
+                let result = arm.name == Arm.off.name ? plain : loop.run(arm)
+                return WorkloadCell(
+                    arm: arm.name, scale: scale, seed: seed, targetTPOT: pace, result: result,
+                    metrics: OpenLoopMetrics(result), speedUp: SpeedUp(result, plain: plain))
+            }
         }
     }
 
@@ -135,8 +141,7 @@ struct SimulateCommand: ParsableCommand {
         guard loop.maxRunning >= 1, loop.maxRows >= loop.maxRunning else {
             throw Failure.invalid(
                 "--max-running is \(loop.maxRunning), but a step of --max-step-tokens \(loop.maxRows) has "
-                    + "no row for each of them"
-            )
+                    + "no row for each of them")
         }
         let believed = machine.costs.scaled(target: costError, draft: costError)
         loop.costs = learnCosts ? LearnedCosts(believed) : StatedCosts(believed)

@@ -36,6 +36,21 @@ struct WorkloadArguments: ParsableArguments {
         return Array(chosen)
     }
 
+    /// What a report has to say of it.
+    var json: [(String, JSONText)] {
+        let times =
+            trace.map { "trace \($0)" } ?? poisson.map { "poisson \($0)" } ?? gamma.map { "gamma \($0)" }
+            ?? "steps \(steps ?? "")"
+        let made = trace == nil
+        let means = made && lengths == nil
+        return [
+            ("workload", .string(times)), ("every", .int(every)),
+            ("lengths", made ? lengths.map { .string($0) } ?? .null : .null),
+            ("prompt_tokens", means ? .int(promptTokens) : .null),
+            ("output_tokens", means ? .int(outputTokens) : .null),
+        ]
+    }
+
     func timeScales() throws -> [Double] {
         try timeScale.split(separator: ",", omittingEmptySubsequences: false).map {
             try positive(String($0), "--time-scale")

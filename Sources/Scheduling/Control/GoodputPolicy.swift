@@ -14,7 +14,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     private var modelGuard = SpeculationGuard()
     private var modelProbe = ProbeSchedule()
     /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
-    private var pace = Pace()
+    private var pace = DecodingPace()
     private var step = Decision()
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
@@ -48,7 +48,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         step.wishes = view.requests.map { _ in .none(.gain) }
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
-        step.lambda = view.prefillRows > 0 ? pace.rate ?? plain.rate : plain.rate
+        step.lambda = view.prefillRows > 0 ? pace.rate ?? costs.plainPace(view) ?? plain.rate : plain.rate
         if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
         let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs)
@@ -318,7 +318,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             learn(request)
             if request.verified == 0 { survival.age(request.id) }
         }
-        if view.prefillRows == 0 { pace.add(tokens: outcome.emitted, time: outcome.stepTime) }
+        pace.add(tokens: outcome.emitted, time: costs.decodingTime(view, outcome))
         judge(view, costs, outcome, sources)
         if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.isEmpty) }
         speculated = !sources.isEmpty
@@ -383,20 +383,5 @@ package struct GoodputPolicy: SpeculationPolicy {
         let part = debt / 64
         debt -= part
         return part
-    }
-}
-
-/// Tokens per microsecond of recent decoding.
-private struct Pace: Sendable {
-    private var tokens = 0.0
-    private var time = 0.0
-
-    var rate: Double? { time > 0 ? tokens / time : nil }
-
-    mutating func add(tokens newTokens: Int, time newTime: Double) {
-        guard newTime > 0 else { return }
-        let keep = 1 - 1.0 / 16
-        tokens = tokens * keep + Double(newTokens)
-        time = time * keep + newTime
     }
 }

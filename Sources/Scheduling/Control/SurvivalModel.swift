@@ -267,7 +267,7 @@ private struct RequestOdds: Sendable {
 
 /// How far estimates and outcomes are apart: the expected calibration error over ten bins (Naeini, Cooper, Hauskrecht,
 /// "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015).
-package struct Calibration: Sendable {
+package struct Calibration: Sendable, Equatable {
     private var predicted = [Double](repeating: 0, count: 10)
     private var accepted = [Double](repeating: 0, count: 10)
     private var count = [Double](repeating: 0, count: 10)
@@ -280,6 +280,20 @@ package struct Calibration: Sendable {
     }
 
     package var observations: Int { Int(count.reduce(0, +)) }
+
+    /// Of estimates that are alike: their mean, the share that was accepted, and how many there were.
+    package struct Bin: Sendable, Equatable {
+        package let predicted: Double
+        package let accepted: Double
+        package let count: Int
+    }
+
+    /// Bins that hold any, from low estimates to high ones.
+    package var bins: [Bin] {
+        count.indices.filter { count[$0] > 0 }.map {
+            Bin(predicted: predicted[$0] / count[$0], accepted: accepted[$0] / count[$0], count: Int(count[$0]))
+        }
+    }
 
     /// 0 to 1; 0 without observations.
     package var expectedError: Double {
