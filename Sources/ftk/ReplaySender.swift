@@ -103,6 +103,9 @@ struct ReplaySender {
         do { try engine.cancel(id) } catch let failure as Failure where failure.code == .notFound {}
     }
 
+    /// What the steps showed of the requests' texts.
+    mutating func readTexts() { run.readTexts() }
+
     // MARK: Steps
 
     private mutating func takeSteps() throws {

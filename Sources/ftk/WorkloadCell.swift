@@ -125,12 +125,15 @@ extension WorkloadCell {
     private func raw(_ requests: [RequestRecord]) -> JSONText {
         .array(
             requests.map { request in
-                .object([
-                    ("arrival_s", .number(request.arrival / 1e6)), ("prompt_tokens", .int(request.promptTokens)),
-                    ("output_tokens", .int(request.outputTokens)), ("admitted_s", json(request.admitted, 1e-6)),
-                    ("first_token_s", json(request.firstToken, 1e-6)), ("end_s", json(request.end, 1e-6)),
-                    ("verified", .int(request.verified)), ("accepted", .int(request.accepted)),
-                ])
+                .object(
+                    [("arrival_s", .number(request.arrival / 1e6))]
+                        + (real == nil ? [] : [("sent_s", json(request.sent, 1e-6))]) + [
+                            ("prompt_tokens", .int(request.promptTokens)),
+                            ("output_tokens", .int(request.outputTokens)),
+                            ("admitted_s", json(request.admitted, 1e-6)),
+                            ("first_token_s", json(request.firstToken, 1e-6)), ("end_s", json(request.end, 1e-6)),
+                            ("verified", .int(request.verified)), ("accepted", .int(request.accepted)),
+                        ])
             })
     }
 }
