@@ -83,7 +83,8 @@ extension StepRunner {
         return DecisionRecord.Request(
             id: sequence.requestID, sample: sequence.sample, isPrefill: isPrefill,
             context: isPrefill ? sequence.computed - item.entry.rows : sequence.tokens.count - emitted,
-            rows: item.entry.rows, source: drafted > 0 ? draft?.source : nil, drafted: drafted, verified: verification.draft.count,
+            rows: item.entry.rows, source: drafted > 0 ? draft?.source : nil, drafted: drafted,
+            verified: verification.draft.count,
             accepted: verification.accepted, emitted: emitted,
             limit: isPrefill ? nil : draft?.limit ?? (hadRoom ? step.unasked : .end), expectedTokens: expected,
             savedTime: isPrefill ? 0 : step.account?.savedTime(emitted: emitted) ?? 0)

@@ -1,4 +1,4 @@
-import Scheduling
+package import Scheduling
 
 /// What one request met with. Times in microseconds from the start of the workload.
 package struct RequestRecord: Sendable, Equatable {

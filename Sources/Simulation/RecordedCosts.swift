@@ -1,4 +1,4 @@
-package import Formats
+import Formats
 package import Scheduling
 
 /// What passes took in recorded steps, as a cost table: the least squares fit that keeps the table's meaning, in which nothing

@@ -1,4 +1,4 @@
-import Scheduling
+package import Scheduling
 
 /// A run of an engine, or one on virtual time in its place: what came when, what each step did, and what it showed of the
 /// requests' texts.

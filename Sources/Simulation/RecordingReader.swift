@@ -157,7 +157,8 @@ package struct Recording: Sendable {
         _ fields: RecordedFields, _ requests: [RequestRecord]
     ) throws -> LoggedStep.Decoding {
         var part = LoggedStep.Decoding(
-            request: try fields.whole("request", 0...requests.count - 1), context: try fields.whole("context", 1...most))
+            request: try fields.whole("request", 0...requests.count - 1), context: try fields.whole("context", 1...most)
+        )
         part.source = try fields.source("drafter")
         part.drafted = try fields.whole("drafted", 0...most)
         part.verified = try fields.whole("verified", 0...part.drafted)

@@ -1,4 +1,3 @@
-package import Formats
 import Scheduling
 
 /// A recorded run beside what a simulation makes of it: the same arrivals, the costs of its own steps, and drafts that were
@@ -44,7 +43,9 @@ package struct Validation: Sendable, Equatable {
         ]
         if let measured = measured.timePerOutputToken, let predicted = predicted.timePerOutputToken {
             checks.append(
-                Check(name: "P95 TPOT", measured: measured.p95 / 1e3, predicted: predicted.p95 / 1e3, limit: Self.paceLimit))
+                Check(
+                    name: "P95 TPOT", measured: measured.p95 / 1e3, predicted: predicted.p95 / 1e3,
+                    limit: Self.paceLimit))
         }
         self.checks = checks
         (policy, seed, timeScale) = (run.policy, run.seed, run.timeScale)

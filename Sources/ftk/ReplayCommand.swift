@@ -40,7 +40,8 @@ struct ReplayCommand: ParsableCommand {
     @OptionGroup var targets: ReplayTargets
     @Option(help: "Requests at the same time.") var maxRunning = 16
     @Option(help: "Rows of a step.") var maxStepTokens = 256
-    @Option(help: "The most seconds of each arm and seed; what has not ended by then is cut off.") var maxSeconds = 120.0
+    @Option(help: "The most seconds of each arm and seed; what has not ended by then is cut off.") var maxSeconds =
+        120.0
     @Option(help: "Seconds that each engine measures its passes for before it begins; 0: the sizes of the models tell.")
     var profileTime = 2.0
     @Option(name: [.customShort("s"), .long], help: "Everything random follows from it.") var seed: UInt64 = 1

@@ -46,7 +46,8 @@ struct ReplayReport {
     // MARK: Text
 
     func show() {
-        Output.line("\(machineName()), \(InstructionSet.native.name); \(target.path), draft model \(draft?.path ?? "none")")
+        Output.line(
+            "\(machineName()), \(InstructionSet.native.name); \(target.path), draft model \(draft?.path ?? "none")")
         if let fit = session.lengths, fit.shortened > 0 {
             func means(_ arrivals: [Arrival]) -> String {
                 "\(fixed(LengthFit.meanPrompt(arrivals), 1)) + \(fixed(LengthFit.meanOutput(arrivals), 1))"
@@ -60,7 +61,8 @@ struct ReplayReport {
             guard let real = cell.real else { continue }
             if let cut = real.cut {
                 Output.line(
-                    "\(cell.arm), seed \(cell.seed), was cut off (\(cut.rawValue)): \(real.unfinished) requests had not ended")
+                    "\(cell.arm), seed \(cell.seed), was cut off (\(cut.rawValue)): \(real.unfinished) requests had not ended"
+                )
             }
         }
         let drift = session.cells.compactMap(\.real?.drift?.most).max() ?? 0
@@ -75,7 +77,8 @@ struct ReplayReport {
     var json: JSONText {
         .object([
             ("command", .string("replay")), ("machine", .string(machineName())),
-            ("isa", .string(InstructionSet.native.name)), ("threads", .int(base.threads)),
+            ("isa", .string(InstructionSet.native.name)),
+            ("threads", .int(base.threads > 0 ? base.threads : availableProcessors())),
             ("commit", .string(commitName())), ("model", .string(target.path)),
             ("model_bytes", .int(target.weightsBytes)), ("draft", draft.map { .string($0.path) } ?? .null),
             ("draft_bytes", .int(draft?.weightsBytes ?? 0)), ("options", options), ("lengths", lengths),

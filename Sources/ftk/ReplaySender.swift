@@ -58,7 +58,8 @@ struct ReplaySender {
         request.maxTokens = 8
         request.cacheSalt = .max
         let id = try engine.submit(request)
-        while !engine.poll(timeout: Int64(Self.longestWait)).contains(where: { $0.requestID == id && $0.finish != nil }) {
+        while !engine.poll(timeout: Int64(Self.longestWait)).contains(where: { $0.requestID == id && $0.finish != nil })
+        {
             if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
         }
         try engine.decisions { _ in ((), isTaken: true) }

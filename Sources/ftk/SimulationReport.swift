@@ -11,11 +11,13 @@ struct SimulationReport {
 
     func show() {
         let requests = cells.first?.result.requests.count ?? 0
-        Output.line("\(machine.name): \(machine.description); acceptance \(command.acceptance), \(requests) requests")
+        Output.line("\(machine.name): \(machine.description); acceptance \(acceptance), \(requests) requests")
         WorkloadCell.show(cells)
         let rejected = cells.map(\.result.rejected).max() ?? 0
         if rejected > 0 { Output.line("\(rejected) requests are longer than the KV cache and were refused") }
     }
+
+    private var acceptance: String { command.recorded.recording.map { "recorded:\($0)" } ?? command.acceptance }
 
     // MARK: JSON
 
@@ -32,7 +34,7 @@ struct SimulationReport {
                 "options",
                 .object(
                     command.workload.json + [
-                        ("acceptance", .string(command.acceptance)), ("retrieval", .number(command.retrieval)),
+                        ("acceptance", .string(acceptance)), ("retrieval", .number(command.retrieval)),
                         ("noise", .number(command.noise)), ("cost_error", .number(command.costError)),
                         ("learn_costs", .bool(command.learnCosts)),
                         ("draft_tokens", command.draftTokens.map { .int($0) } ?? .null),

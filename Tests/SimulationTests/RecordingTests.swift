@@ -65,7 +65,9 @@ import Testing
         var again = OpenLoop(replaying: run, texts: run.texts, costs: Self.costs)
         again.costs = StatedCosts(Self.costs)
         let second = again.record(arm)
-        func shapes(_ run: RecordedRun) -> [[Int]] { run.steps.map { $0.decoding.map(\.verified) + $0.decoding.map(\.emitted) } }
+        func shapes(_ run: RecordedRun) -> [[Int]] {
+            run.steps.map { $0.decoding.map(\.verified) + $0.decoding.map(\.emitted) }
+        }
         // A coin of a policy may fall otherwise: the goodput policy then probes elsewhere. The others do the same steps.
         if name != "goodput" { #expect(shapes(second) == shapes(run)) }
         #expect(second.steps.reduce(0) { $0 + $1.emitted } == run.steps.reduce(0) { $0 + $1.emitted })
@@ -130,7 +132,8 @@ import Testing
                 lines[number] = JSONText.object(without.map { ($0.key, text($0.value)) }).rendered
                 #expect(message(lines) == "run.jsonl, line \(number + 1), field \(member.key) is missing")
                 lines[number] =
-                    JSONText.object(members.map { ($0.key, $0.key == member.key ? .string("?") : text($0.value)) }).rendered
+                    JSONText.object(members.map { ($0.key, $0.key == member.key ? .string("?") : text($0.value)) })
+                    .rendered
                 #expect(message(lines).hasPrefix("run.jsonl, line \(number + 1), field \(member.key): expected"))
             }
         }
@@ -139,9 +142,18 @@ import Testing
     @Test(arguments: [
         (3, #""rows": 3"#, #""lines": 3"#, "run.jsonl, line 4, prompts[0], field rows is missing"),
         (3, #""us": 1"#, #""ms": 1"#, "run.jsonl, line 4, draft_passes[0], field us is missing"),
-        (3, #""accepted": 1"#, #""accepted": 2"#, "line 4, decoding[0], field accepted: expected a whole number from 0 to 1"),
-        (3, #""start_us": 0"#, #""start_us": -1"#, "line 4, field start_us: expected no negative number, but it is -1.0"),
-        (3, #""drafter": "model""#, #""drafter": "oracle""#, "line 4, decoding[0], field drafter: expected null or one of"),
+        (
+            3, #""accepted": 1"#, #""accepted": 2"#,
+            "line 4, decoding[0], field accepted: expected a whole number from 0 to 1"
+        ),
+        (
+            3, #""start_us": 0"#, #""start_us": -1"#,
+            "line 4, field start_us: expected no negative number, but it is -1.0"
+        ),
+        (
+            3, #""drafter": "model""#, #""drafter": "oracle""#,
+            "line 4, decoding[0], field drafter: expected null or one of"
+        ),
         (2, #""arrival_us": 0"#, #""arrival_us": -5"#, "line 3, field arrival_us: expected no negative number"),
         (2, #""request": 0"#, #""request": 1"#, "line 3, field request: expected 0: requests are in order"),
         (2, #""right": 0"#, #""right": 2"#, "line 3, proposals[0], field right: expected a whole number from 0 to 1"),
