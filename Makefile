@@ -19,7 +19,7 @@ RUFF := .build/ruff/bin/ruff
 # matplotlib, for the tests of the report's pictures.
 PICTURES := .build/pictures/installed
 
-.PHONY: help build demo test soak lint format bench bench-policies install wheel fuzz clean stage tools
+.PHONY: help build demo test soak lint format bench bench-policies bench-gates install wheel fuzz clean stage tools
 
 help: ## list the chores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,15 @@ bench: build ## measure passes, the tokenizer and generation with and without sp
 bench-policies: build ## compare policies under load: make bench-policies MODEL=FILE DRAFT=FILE PROMPTS=FILE OPTIONS=...
 	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench policies -m $(or $(MODEL),$(TARGET)) -d $(DRAFT) \
 		--prompts $(or $(PROMPTS),$(error PROMPTS must name a file of JSON lines with a text "prompt" each)) $(OPTIONS)
+
+bench-gates: build ## check the policy's promises, on this machine too with: make bench-gates MODEL=FILE DRAFT=FILE PROMPTS=FILE
+ifdef MODEL
+	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench policies -m $(MODEL) -d $(or $(DRAFT),$(error DRAFT is missing)) \
+		--prompts $(or $(PROMPTS),$(error PROMPTS must name a file of JSON lines with a text "prompt" each)) \
+		--policies again,static:1,static:2,static:4,static:8,smartspec,turbospec,adaspec,goodput \
+		--concurrency 1,4,16 -n 48 --repeats 2 --json $(OPTIONS) > .build/gates.json
+endif
+	$(RELEASE)/ftk bench gates $(if $(MODEL),--measured .build/gates.json)
 
 install: build ## install the library, its headers, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/include/foretoken include/foretoken/foretoken.h include/foretoken/controller.h

@@ -98,7 +98,7 @@ struct RecordedSource {
                         .object([
                             ("policy", .string(result.policy)), ("time_scale", .number(result.timeScale)),
                             ("seed", .unsigned(result.seed)), ("cost_error", .number(result.costError)),
-                            ("holds", .bool(result.holds)), ("checks", .array(result.checks.map(Self.json))),
+                            ("holds", .bool(result.holds)), ("checks", .array(result.checks.map(Self.row))),
                         ])
                     })
             ),
@@ -106,7 +106,7 @@ struct RecordedSource {
     }
 
     /// `margin`: what is left of the limit, below 0 where it is exceeded.
-    private static func json(_ check: Validation.Check) -> JSONText {
+    private static func row(_ check: Validation.Check) -> JSONText {
         .object([
             ("name", .string(check.name)), ("measured", .number(check.measured)),
             ("predicted", .number(check.predicted)), ("error", .number(check.error)), ("limit", .number(check.limit)),

@@ -127,7 +127,7 @@ struct RealFigures {
         unfinished = result.requests.count { $0.end == nil }
         isSaturated = OpenLoopMetrics(result).utilisation >= 0.98
         let late = result.requests.compactMap { request in request.sent.map { $0 - request.arrival } }
-        drift = Distribution(late).map { ($0, late.max() ?? 0) }
+        drift = Distribution(late).map { (distribution: $0, most: late.max() ?? 0) }
         (draftTime, targetTime, controlTime) = (result.draftTime, result.targetTime, result.controlTime)
     }
 

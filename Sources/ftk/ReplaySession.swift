@@ -4,6 +4,7 @@ import Kernels
 import Model
 import Scheduling
 import Simulation
+import Speculation
 
 /// All runs of a replay, one after the other, and what came of them.
 struct ReplaySession {

@@ -124,7 +124,7 @@ struct SimulateCommand: ParsableCommand {
         let untargeted = loop.run(.off)
         let metrics = OpenLoopMetrics(untargeted)
         let paces = targetTpot?.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-        return try (paces ?? [nil]).flatMap { pace -> [WorkloadCell] in
+        return try (paces.map { $0.map(Optional.some) } ?? [nil]).flatMap { pace -> [WorkloadCell] in
             loop.targets = try Targets(
                 firstToken: target(targetTtft, "--target-ttft", metrics.timeToFirstToken?.p90),
                 perOutputToken: target(pace, "--target-tpot", metrics.timePerOutputToken?.p90))

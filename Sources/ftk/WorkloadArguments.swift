@@ -41,9 +41,8 @@ struct WorkloadArguments: ParsableArguments {
 
     /// What a report has to say of it.
     var json: [(String, JSONText)] {
-        let times =
-            trace.map { "trace \($0)" } ?? poisson.map { "poisson \($0)" } ?? gamma.map { "gamma \($0)" }
-            ?? steps.map { "steps \($0)" } ?? "recorded"
+        let stated = [("trace", trace), ("poisson", poisson.map { "\($0)" }), ("gamma", gamma), ("steps", steps)]
+        let times = stated.compactMap { name, value in value.map { "\(name) \($0)" } }.first ?? "recorded"
         let made = trace == nil
         let means = made && lengths == nil
         return [

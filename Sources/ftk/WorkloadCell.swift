@@ -25,7 +25,7 @@ extension WorkloadCell {
         Output.columns(
             [
                 "policy", "scale", "seed", "busy tok/s", "tok/s", "busy", "mean s", "P95 TTFT s", "P95 TPOT ms",
-                "accepted", "off",
+                "accepted", "off", "speed-up",
             ]
                 + (hasTargets ? ["TPOT target", "attained"] : []))
         for cell in cells {
@@ -36,6 +36,7 @@ extension WorkloadCell {
                     fixed(metrics.tokensPerSecond, 1), percent(metrics.utilisation), seconds(metrics.latency?.mean),
                     seconds(metrics.timeToFirstToken?.p95), milliseconds(metrics.timePerOutputToken?.p95),
                     fixed(metrics.meanAccepted, 2), percent(metrics.offShare),
+                    cell.speedUp.map { fixed($0.mean, 2) } ?? "-",
                 ] + (hasTargets ? [cell.targetTPOT ?? "-", metrics.attainment.map(percent) ?? ""] : []))
         }
     }
@@ -125,15 +126,15 @@ extension WorkloadCell {
     private func raw(_ requests: [RequestRecord]) -> JSONText {
         .array(
             requests.map { request in
-                .object(
-                    [("arrival_s", .number(request.arrival / 1e6))]
-                        + (real == nil ? [] : [("sent_s", json(request.sent, 1e-6))]) + [
-                            ("prompt_tokens", .int(request.promptTokens)),
-                            ("output_tokens", .int(request.outputTokens)),
-                            ("admitted_s", json(request.admitted, 1e-6)),
-                            ("first_token_s", json(request.firstToken, 1e-6)), ("end_s", json(request.end, 1e-6)),
-                            ("verified", .int(request.verified)), ("accepted", .int(request.accepted)),
-                        ])
+                var members = [("arrival_s", json(request.arrival, 1e-6))]
+                if real != nil { members.append(("sent_s", json(request.sent, 1e-6))) }
+                members += [
+                    ("prompt_tokens", .int(request.promptTokens)), ("output_tokens", .int(request.outputTokens)),
+                    ("admitted_s", json(request.admitted, 1e-6)), ("first_token_s", json(request.firstToken, 1e-6)),
+                    ("end_s", json(request.end, 1e-6)), ("verified", .int(request.verified)),
+                    ("accepted", .int(request.accepted)),
+                ]
+                return .object(members)
             })
     }
 }

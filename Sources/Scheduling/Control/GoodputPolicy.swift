@@ -51,7 +51,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         step.lambda = view.prefillRows > 0 ? pace.rate ?? costs.plainPace(view) ?? plain.rate : plain.rate
         if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
-        let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs)
+        let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs, plain)
         var best = plain
         var sources: [DraftSource?] = view.requests.map { _ in nil }
         for assignment in assignments(view, costs, retrieval, model) {
@@ -146,34 +146,41 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
     }
 
-    private func modelLanes(_ view: StepView, _ costs: StepCosts) -> [Candidate?] {
-        view.requests.map { request in
-            let most = min(request.room, maxDraft)
-            guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
-            var product = 1.0
-            var survivals: [Double] = []
-            for depth in 0..<most {
-                product *= survival.expected(depth: depth, request: request.id)
-                if product < 0.01 { break }
-                survivals.append(product)
-            }
-            var lane = lane(request, survivals)
-            lane.usesModel = true
-            return worthResuming(request, lane, costs) ? Candidate(source: .model, lane: lane) : nil
+    private mutating func modelLanes(
+        _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice
+    ) -> [Candidate?] {
+        let lanes = view.requests.map { modelLane($0, costs) }
+        guard let draft = costs.draft, zip(view.requests, lanes).contains(where: { $0.isBehind && $1 != nil })
+        else { return lanes }
+        // What the draft model missed has to go through it first. That is worth it if the rest of the request gains more, by
+        // what drafts for all would gain in this step.
+        let choice = solve(view, costs, lanes)
+        let gain = choice.tokens - plain.tokens - step.lambda * (choice.time - plain.time)
+        let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
+        let stepsPerToken = Double(view.requests.count) / choice.tokens
+        return zip(view.requests, lanes).map { request, lane in
+            guard request.isBehind else { return lane }
+            let price = draft.time(
+                rows: request.draftBacklog, context: request.context,
+                attended: request.draftBacklog * (request.context / 2 + 1))
+            let gained = gain / drafting * stepsPerToken * Double(request.remaining)
+            return gained > 1.5 * step.lambda * price ? lane : nil
         }
     }
 
-    /// What the draft model missed has to go through it first. That is worth it if the rest of the request gains more.
-    private func worthResuming(_ request: DecodingView, _ lane: RowSolver.Lane, _ costs: StepCosts) -> Bool {
-        guard let draft = costs.draft, request.draftBacklog > 8 else { return true }
-        let price = draft.time(
-            rows: request.draftBacklog, context: request.context,
-            attended: request.draftBacklog * (request.context / 2 + 1))
-        let tokens = 1 + lane.survivals.prefix(4).reduce(0, +)
-        let plain = costs.target.base(rows: 1)
-        let step = costs.target.base(rows: 5) + 4 * draft.base(rows: 1)
-        let gainPerToken = plain - step / tokens
-        return gainPerToken * Double(request.remaining) > 1.5 * price
+    private func modelLane(_ request: DecodingView, _ costs: StepCosts) -> Candidate? {
+        let most = min(request.room, maxDraft)
+        guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
+        var product = 1.0
+        var survivals: [Double] = []
+        for depth in 0..<most {
+            product *= survival.expected(depth: depth, request: request.id)
+            if product < 0.01 { break }
+            survivals.append(product)
+        }
+        var lane = lane(request, survivals)
+        lane.usesModel = true
+        return Candidate(source: .model, lane: lane)
     }
 
     /// Who drafts with what: all with retrieval, all with the model, and each with what promises more.
@@ -384,4 +391,9 @@ package struct GoodputPolicy: SpeculationPolicy {
         debt -= part
         return part
     }
+}
+
+extension DecodingView {
+    /// The draft model missed more than a step or two.
+    fileprivate var isBehind: Bool { draftBacklog > 8 }
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import html
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,6 +93,22 @@ def losses(study: Study) -> str:
     return f"<p>Cells in which goodput gave fewer tokens per busy second ({len(lost)} of {total}):</p><ul>{items}</ul>"
 
 
+def regrets(study: Study) -> str:
+    """How far the default policy is from what no policy can attain."""
+    rows = [
+        f"<li>load {load:g}{', target ' + html.escape(target) if target else ''}: {mean * 100:.2f}%"
+        + ("" if math.isnan(low) else f", 95% of resampled seeds within {low * 100:.2f} to {high * 100:.2f}%")
+        + "</li>"
+        for load, target, mean, low, high in study.regrets()
+    ]
+    if not rows:
+        return ""
+    return (
+        "<p>Tokens per busy second that goodput missed of those of the oracle, which knows what will be accepted:</p>"
+        f"<ul>{''.join(rows)}</ul>"
+    )
+
+
 def figure(picture: Picture, folder: Path) -> str:
     data = base64.b64encode((folder / picture.file).read_bytes()).decode()
     caption = html.escape(picture.caption)
@@ -108,6 +125,7 @@ def section(study: Study, pictures: Sequence[Picture], folder: Path) -> str:
             f"<h2>{html.escape(study.title)}</h2>",
             f"<dl>{facts}</dl>",
             losses(study),
+            regrets(study),
             *(figure(picture, folder) for picture in pictures),
             f"<h3>Every cell</h3><p>Loads are {html.escape(study.load_name)}.</p>",
             table(study.cells),

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import io
 import json
+import math
 import struct
 import subprocess
 import sys
@@ -123,6 +124,21 @@ class DataTests(ReportCase):
     def test_the_oracle_is_no_loss(self) -> None:
         cells = [simulated_cell("off", rate=90), simulated_cell("oracle", rate=150), simulated_cell("goodput", rate=100)]
         self.assertEqual(read([self.file({"cells": cells})])[0].losses(), [])
+
+    def test_regret_is_against_the_oracle(self) -> None:
+        cells = [
+            simulated_cell(policy, seed=seed, rate=rate)
+            for seed, own in ((1, 90), (2, 96), (3, 93))
+            for policy, rate in (("oracle", 100), ("goodput", own))
+        ]
+        ((load, target, mean, low, high),) = read([self.file({"cells": cells})])[0].regrets()
+        self.assertEqual((load, target), (4.02, ""))
+        self.assertAlmostEqual(mean, 0.07)
+        self.assertTrue(0.04 <= low < mean < high <= 0.1, (low, high))
+        ((_, _, mean, low, high),) = read([self.file({"cells": cells[:2]})])[0].regrets()
+        self.assertAlmostEqual(mean, 0.1)
+        self.assertTrue(math.isnan(low) and math.isnan(high))
+        self.assertEqual(read([self.file(SIMULATED)])[0].regrets(), [])
 
     def test_speed_ups_come_from_the_requests_own_times(self) -> None:
         def request(arrival: float, end: float | None) -> dict[str, Any]:
@@ -259,6 +275,10 @@ class PageTests(ReportCase):
         page = self.write(odd)
         self.assertIn("<script>alert(1)</script>", page.text)
         self.assertIn("<b>", page.text)
+
+    def test_regret_is_said(self) -> None:
+        cells = [simulated_cell("oracle", rate=4), simulated_cell("goodput", rate=3)]
+        self.assertIn("load 4.01: 25.00%", " ".join(self.write({"cells": cells}).text))
 
     def test_no_loss_is_said(self) -> None:
         page = self.write({"cells": [simulated_cell("off", rate=1), simulated_cell("goodput", rate=2)]})
