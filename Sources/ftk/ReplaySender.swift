@@ -34,7 +34,10 @@ struct ReplaySender {
 
     /// `progress` gets the requests that ended, now and then.
     mutating func send(_ progress: (_ finished: Int) -> Void) throws {
-        try warmUp()
+        guard try warmUp() else {
+            cut = .interrupt
+            return run.requests.removeAll()
+        }
         origin = monotonicMicroseconds()
         while finished < requests.count {
             if Interrupt.isRequested { return try cutOff(.interrupt) }
@@ -52,17 +55,17 @@ struct ReplaySender {
     /// Microseconds since the start.
     private var clock: Double { Double(monotonicMicroseconds() - origin) }
 
-    /// One request that nobody counts: memory is touched, and threads are there.
-    private func warmUp() throws {
-        guard var request = requests.first else { return }
+    /// One request that nobody counts: memory is touched, and threads are there. False when it was interrupted.
+    private func warmUp() throws -> Bool {
+        guard var request = requests.first else { return true }
         request.maxTokens = 8
         request.cacheSalt = .max
         let id = try engine.submit(request)
         while !engine.poll(timeout: Int64(Self.longestWait)).contains(where: { $0.requestID == id && $0.finish != nil })
         {
-            if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
+            if Interrupt.isRequested { return false }
         }
-        try engine.decisions { _ in ((), isTaken: true) }
+        return try engine.decisions { _ in (true, isTaken: true) }
     }
 
     private mutating func submit() throws {

@@ -75,6 +75,7 @@ struct ReplaySession {
         }
         for arm in reversed ? arms.reversed() : arms where !Interrupt.isRequested {
             let (sender, result) = try run(arm, fit, scale: scale, seed: seed, targets)
+            if sender.run.requests.isEmpty { break }
             measured.append((arm, sender, result))
             if let recorder {
                 for json in sender.run.lines { try recorder.append(Self.line(json)) }
