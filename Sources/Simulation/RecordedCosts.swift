@@ -5,29 +5,49 @@ package import Scheduling
 /// costs less than nothing and no width less than a narrower one.
 package struct RecordedCosts: Sendable {
     package let costs: StepCosts
+    /// What all times are multiplied with in the course of the run; 1 where that was not asked for.
+    package let slowdown: Schedule<Double>
     /// Mean of |fitted - measured| over the mean measured time of the target's passes.
     package let targetError: Double
 
-    package init(_ steps: [LoggedStep]) throws {
+    /// `followsSpeed`: also how much faster or slower the machine was now and then, as one is that others use too. The steps
+    /// must be those of one run then.
+    package init(_ steps: [LoggedStep], followsSpeed: Bool = false) throws {
         guard !steps.isEmpty else { throw Failure.invalid("the recording has no steps to take costs from") }
-        let target = steps.map { step in
+        var speed = MachineSpeed()
+        var costs = Self.fitted(steps, speed)
+        if followsSpeed {
+            // Each says the other better.
+            for _ in 0..<4 {
+                speed = MachineSpeed(steps, costs)
+                costs = Self.fitted(steps, speed)
+            }
+        }
+        var (missed, measured) = (0.0, 0.0)
+        for step in steps {
+            missed += abs(costs.target.time(of: step) * speed.slowdown(at: step.start) - step.targetTime)
+            measured += step.targetTime
+        }
+        self.costs = costs
+        slowdown = speed.schedule
+        targetError = missed / max(measured, .leastNormalMagnitude)
+    }
+
+    private static func fitted(_ steps: [LoggedStep], _ speed: MachineSpeed) -> StepCosts {
+        var (target, draft): ([FittedPass], [FittedPass]) = ([], [])
+        for step in steps {
+            let slowdown = speed.slowdown(at: step.start)
             let shape = step.targetShape
-            return FittedPass(
-                rows: shape.rows, context: Double(shape.context), attended: Double(shape.attended),
-                time: step.targetTime)
-        }
-        let passes = steps.flatMap(\.draftPasses)
-        let draft = passes.map {
+            target.append(
+                FittedPass(
+                    rows: shape.rows, context: Double(shape.context), attended: Double(shape.attended),
+                    time: step.targetTime / slowdown))
             // As a cost table learns them: what rows attend to in a pass of the draft model is not written down.
-            FittedPass(rows: $0.rows, context: Double($0.context), attended: 0, time: $0.time)
+            draft += step.draftPasses.map {
+                FittedPass(rows: $0.rows, context: Double($0.context), attended: 0, time: $0.time / slowdown)
+            }
         }
-        let fitted = fit(target)
-        costs = StepCosts(
-            target: fitted, draft: draft.isEmpty ? nil : fit(draft), overhead: Self.overhead(steps))
-        let missed = target.reduce(0) {
-            $0 + abs(fitted.time(rows: $1.rows, context: Int($1.context), attended: Int($1.attended)) - $1.time)
-        }
-        targetError = missed / max(target.reduce(0) { $0 + $1.time }, .leastNormalMagnitude)
+        return StepCosts(target: fit(target), draft: draft.isEmpty ? nil : fit(draft), overhead: overhead(steps))
     }
 
     /// What a step takes beside its passes, and until the next one while there is work.
@@ -41,6 +61,57 @@ package struct RecordedCosts: Sendable {
     }
 
     private static let longestPause = 500.0
+}
+
+extension PassCosts {
+    fileprivate func time(of step: LoggedStep) -> Double {
+        let shape = step.targetShape
+        return time(rows: shape.rows, context: shape.context, attended: shape.attended)
+    }
+}
+
+/// How slow a machine was in the course of a run, in times of what its passes take on the whole.
+private struct MachineSpeed {
+    /// Microseconds of a part of the run.
+    private var length = Double.infinity
+    private var slowdowns = [1.0]
+
+    private static let shortest = 0.5e6
+    private static let mostParts = 400.0
+
+    init() {}
+
+    /// What passes took against what they cost.
+    init(_ steps: [LoggedStep], _ costs: StepCosts) {
+        let end = steps.map(\.start).max() ?? 0
+        length = max(Self.shortest, end / Self.mostParts)
+        let count = Int(end / length) + 1
+        var (taken, expected) = (Array(repeating: 0.0, count: count), Array(repeating: 0.0, count: count))
+        for step in steps {
+            let part = Int(step.start / length)
+            taken[part] += step.targetTime
+            expected[part] += costs.target.time(of: step)
+            for pass in step.draftPasses {
+                taken[part] += pass.time
+                expected[part] += costs.draft?.time(rows: pass.rows, context: pass.context, attended: 0) ?? 0
+            }
+        }
+        var latest = 1.0
+        slowdowns = zip(taken, expected).map { taken, expected in
+            if taken > 0, expected > 0 { latest = taken / expected }
+            return latest
+        }
+    }
+
+    func slowdown(at time: Double) -> Double {
+        slowdowns[min(slowdowns.count - 1, length < .infinity ? Int(time / length) : 0)]
+    }
+
+    var schedule: Schedule<Double> {
+        Schedule(
+            slowdowns[0],
+            changes: slowdowns.enumerated().dropFirst().map { (start: .time(Double($0) * length), value: $1) })
+    }
 }
 
 /// A pass that was measured.

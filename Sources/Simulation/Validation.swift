@@ -1,7 +1,8 @@
 import Scheduling
 
-/// A recorded run beside what a simulation makes of it: the same arrivals, the costs of its own steps, and drafts that were
-/// right where they were right.
+/// A recorded run beside what a simulation makes of it: the same arrivals, the costs of its own steps and how they changed in
+/// its course, and drafts that are right where they were. What the simulation has to find by itself is who runs with whom,
+/// what is drafted and verified, and how long requests wait.
 package struct Validation: Sendable, Equatable {
     package let policy: String
     package let seed: UInt64
@@ -29,9 +30,11 @@ package struct Validation: Sendable, Equatable {
     package var holds: Bool { checks.allSatisfy(\.holds) }
 
     package init(_ run: RecordedRun) throws {
-        let fitted = try RecordedCosts(run.steps)
+        let fitted = try RecordedCosts(run.steps, followsSpeed: true)
         let arm = try Arm(parsing: run.policy, longestDraft: run.draftTokens)
-        let predicted = OpenLoopMetrics(OpenLoop(replaying: run, texts: run.texts, costs: fitted.costs).run(arm))
+        var loop = OpenLoop(replaying: run, texts: run.texts, costs: fitted.costs)
+        loop.machine.slowdown = fitted.slowdown
+        let predicted = OpenLoopMetrics(loop.run(arm))
         let measured = OpenLoopMetrics(run.result())
         var checks = [
             Check(

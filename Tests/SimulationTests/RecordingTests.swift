@@ -82,16 +82,26 @@ import Testing
         #expect(validation == (try Validation(recording.runs[0])))
     }
 
-    /// A machine that got slower half way is not one table: the prediction must say so.
+    /// Times of requests that do not follow from the steps: the prediction must say so.
     @Test func whatDoesNotHoldIsSaid() throws {
         var run = Self.loop().record(try Arm(parsing: "static:3"))
-        for index in run.requests.indices {
-            if let end = run.requests[index].end { run.requests[index].end = end * 1.5 }
-        }
+        for index in run.requests.indices { run.requests[index].end = run.requests[index].end.map { $0 * 1.5 } }
         let validation = try Validation(run)
         #expect(!validation.holds)
         let pace = try #require(validation.checks.last)
         #expect(pace.error < -0.1 && !pace.holds)
+    }
+
+    /// Others use the machine too, and it is less than half as fast for a while.
+    @Test(arguments: arms)
+    func aMachineThatSlowsDownIsPredicted(name: String) throws {
+        var loop = Self.loop()
+        loop.machine.slowdown = Schedule(
+            1, changes: [(start: .time(1e6), value: 2.2), (start: .time(2.3e6), value: 0.9)])
+        let run = loop.record(try Arm(parsing: name))
+        #expect(try Validation(run).holds, "\(try Validation(run))")
+        let (blind, seeing) = (try RecordedCosts(run.steps), try RecordedCosts(run.steps, followsSpeed: true))
+        #expect(seeing.targetError < blind.targetError / 2)
     }
 
     @Test func costsAreFoundAgain() throws {
