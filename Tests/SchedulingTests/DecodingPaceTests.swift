@@ -19,8 +19,10 @@ import Testing
         #expect(pace.rate == nil)
         pace.add(tokens: 6, time: 4)
         #expect(abs(try #require(pace.rate) - (3 * 15.0 / 16 + 6) / 4) < 1e-12)
-        for _ in 0..<400 { pace.add(tokens: 1, time: 2) }
+        #expect(pace.promptShare == 0)
+        for step in 0..<400 { pace.add(tokens: 1, time: 2, withPrompts: step >= 200) }
         #expect(abs(try #require(pace.rate) - 0.5) < 1e-6)
+        #expect(abs(pace.promptShare - 1) < 1e-4)
     }
 
     @Test func promptsPayForThemselves() throws {
@@ -52,6 +54,32 @@ import Testing
             outcome.stepTime = 5110
             policy.commit(view, Self.everyRowCosts, outcome)
         }
+    }
+
+    /// Where most steps carry prompts, what the draft model missed is not worth its time; a target's drafts are made all the
+    /// same.
+    @Test func catchingUpDependsOnHowManyStepsCarryPrompts() {
+        let costs = PolicyScene.costs(PolicyScene.line(1000, perRow: 1), draft: 300)
+        func source(prompts: Bool, backlog: Int, needed: Double = 0) -> DraftSource? {
+            var policy = GoodputPolicy(costs: costs)
+            for step in 0..<40 {
+                let view = Self.beside(prompts && step < 38 ? 20 : 0, [PolicyScene.drafting(1)])
+                _ = policy.begin(view, costs)
+                var outcome = StepOutcome()
+                outcome.requests = [PolicyScene.outcome(1, length: 0, accepted: 0)]
+                outcome.stepTime = 1001
+                policy.commit(view, costs, outcome)
+            }
+            var request = PolicyScene.drafting(2, context: 400)
+            request.draftBacklog = backlog
+            request.remaining = 60
+            request.neededTokens = needed
+            return policy.begin(PolicyScene.view([request]), costs)[0].source
+        }
+        #expect(source(prompts: false, backlog: 300) == .model)
+        #expect(source(prompts: true, backlog: 300) == nil)
+        #expect(source(prompts: true, backlog: 3) == .model)
+        #expect(source(prompts: true, backlog: 300, needed: 2) == .model)
     }
 
     @Test func draftsWherePromptsLeaveTheRowsCheap() {

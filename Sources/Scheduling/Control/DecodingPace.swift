@@ -3,14 +3,18 @@ package struct DecodingPace: Sendable {
     private var tokens = 0.0
     private var time = 0.0
 
+    /// The share of recent steps that carried prompts.
+    package private(set) var promptShare = 0.0
+
     package init() {}
 
     /// nil until some decoding took time.
     package var rate: Double? { time > 0 ? tokens / time : nil }
 
-    package mutating func add(tokens newTokens: Int, time newTime: Double) {
-        guard newTime >= 0 else { return }
+    package mutating func add(tokens newTokens: Int, time newTime: Double, withPrompts: Bool = false) {
         let keep = 1 - 1.0 / 16
+        promptShare = promptShare * keep + (withPrompts ? 1 - keep : 0)
+        guard newTime >= 0 else { return }
         tokens = tokens * keep + Double(newTokens)
         time = time * keep + newTime
     }

@@ -146,26 +146,37 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
     }
 
+    /// Those of all requests that are worth what the draft model missed of them: it has to go through it first.
     private mutating func modelLanes(
         _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice
     ) -> [Candidate?] {
         let lanes = view.requests.map { modelLane($0, costs) }
-        guard let draft = costs.draft, zip(view.requests, lanes).contains(where: { $0.isBehind && $1 != nil })
-        else { return lanes }
-        // What the draft model missed has to go through it first. That is worth it if the rest of the request gains more, by
-        // what drafts for all would gain in this step.
+        let prices = view.requests.map { catchUpPrice($0, costs) }
+        // A few tokens are caught up without asking.
+        let little = costs.target.base(rows: view.requests.count) / 4
+        guard zip(prices, lanes).contains(where: { $0 > little && $1 != nil }) else { return lanes }
+        // The rest of the request gains as drafts for all would in this step. Where prompts take part, a row takes as much
+        // from them as it gains elsewhere. That half of the price is enough was found on virtual time: whom nobody drafts
+        // for is slowed down by the drafts of the others.
         let choice = solve(view, costs, lanes)
         let gain = choice.tokens - plain.tokens - step.lambda * (choice.time - plain.time)
         let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
-        let stepsPerToken = Double(view.requests.count) / choice.tokens
-        return zip(view.requests, lanes).map { request, lane in
-            guard request.isBehind else { return lane }
-            let price = draft.time(
-                rows: request.draftBacklog, context: request.context,
-                attended: request.draftBacklog * (request.context / 2 + 1))
-            let gained = gain / drafting * stepsPerToken * Double(request.remaining)
-            return gained > 1.5 * step.lambda * price ? lane : nil
+        let perToken =
+            gain / drafting * Double(view.requests.count) / choice.tokens * max(0, 1 - 2 * pace.promptShare)
+        return view.requests.indices.map { index in
+            // What a target needs is drafted whatever it costs.
+            guard prices[index] > little, lanes[index]?.lane.required == 0 else { return lanes[index] }
+            let gained = perToken * Double(view.requests[index].remaining)
+            return gained > 0.5 * step.lambda * prices[index] ? lanes[index] : nil
         }
+    }
+
+    /// What the draft model takes for the tokens that it missed; 0 for those of the last step or two.
+    private func catchUpPrice(_ request: DecodingView, _ costs: StepCosts) -> Double {
+        guard let draft = costs.draft, request.draftBacklog > 8 else { return 0 }
+        return draft.time(
+            rows: request.draftBacklog, context: request.context,
+            attended: request.draftBacklog * (request.context / 2 + 1))
     }
 
     private func modelLane(_ request: DecodingView, _ costs: StepCosts) -> Candidate? {
@@ -325,7 +336,8 @@ package struct GoodputPolicy: SpeculationPolicy {
             learn(request)
             if request.verified == 0 { survival.age(request.id) }
         }
-        pace.add(tokens: outcome.emitted, time: costs.decodingTime(view, outcome))
+        pace.add(
+            tokens: outcome.emitted, time: costs.decodingTime(view, outcome), withPrompts: view.prefillRows > 0)
         judge(view, costs, outcome, sources)
         if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.isEmpty) }
         speculated = !sources.isEmpty
@@ -391,9 +403,4 @@ package struct GoodputPolicy: SpeculationPolicy {
         debt -= part
         return part
     }
-}
-
-extension DecodingView {
-    /// The draft model missed more than a step or two.
-    fileprivate var isBehind: Bool { draftBacklog > 8 }
 }
