@@ -35,6 +35,8 @@ package struct EngineOptions: Sendable {
     package var draftPoolBytes = 64 << 20
     /// Keep a record of each step's decisions.
     package var traces = false
+    /// Keep in it also what was drafted and what retrieval found.
+    package var tracesDrafts = false
     /// Microseconds that passes are measured for when the engine is created; 0: the sizes of the models say what they cost.
     package var profileTime = 0
     /// Where measured profiles are kept; nil: nowhere.

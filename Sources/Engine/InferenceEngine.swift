@@ -3,7 +3,7 @@ import Formats
 import Glibc
 import Kernels
 package import Model
-import Scheduling
+package import Scheduling
 package import Speculation
 
 /// Runs the requests of one target model. Any thread may submit, cancel, poll and ask for statistics; steps are taken
@@ -287,6 +287,9 @@ package final class InferenceEngine: @unchecked Sendable {
             return result
         }
     }
+
+    /// How far the policy's estimates and what came of them are apart; waits for the step that is under way.
+    package func calibration() -> Calibration? { stepLock.withLock { runner.speculator.calibration } }
 
     /// What the requests that run hold; waits for the step that is under way.
     package func inspect() -> EngineInspection { stepLock.withLock { runner.inspection } }

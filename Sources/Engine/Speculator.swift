@@ -68,6 +68,9 @@ final class Speculator {
     /// 0 where the policy has no estimates.
     var calibrationError: Double { policy.calibrationError ?? 0 }
 
+    /// By estimate; nil where the policy has none.
+    var calibration: Calibration? { (policy as? GoodputPolicy)?.survival.calibration }
+
     func forget(_ id: UInt64) {
         policy.forget(id)
         model?.forget(id)
@@ -283,6 +286,7 @@ final class Speculator {
         account.draftTime = outcome.draftTime
         account.targetTime = outcome.targetTime
         account.expectedTokens = expectedTokens
+        account.outcome = outcome
         account.speculated = outcome.requests.contains { !$0.features.isEmpty } || !outcome.draftPasses.isEmpty
         return account
     }

@@ -69,6 +69,7 @@ final class StepRunner {
     /// One step; what happened, in order.
     func step() -> [EngineEvent] {
         let start = monotonicMicroseconds()
+        let control = speculator.controlTime
         admit(now: start)
         guard !running.isEmpty else { return [] }
         running.sort { $0.urgency < $1.urgency }
@@ -96,6 +97,7 @@ final class StepRunner {
         running.removeAll(where: \.isEnded)
         statistics.steps += 1
         statistics.stepTime += monotonicMicroseconds() - start
+        closeRecord(start: start, controlTime: speculator.controlTime - control)
         updateGauges()
         return events
     }

@@ -179,7 +179,7 @@ package struct StepOutcome: Sendable {
     package var draftPasses: [DraftPass] = []
 
     /// A pass of the draft model.
-    package struct DraftPass: Sendable {
+    package struct DraftPass: Sendable, Equatable {
         package var requests: Int
         package var rows: Int
         /// The tokens of its requests.
