@@ -28,6 +28,9 @@ package final class InferenceEngine: @unchecked Sendable {
     private var cancelled: Set<UInt64> = []
     /// How many samples each request still has.
     private var live: [UInt64: Int] = [:]
+    private var liveSamples: Set<UInt64> = []
+    /// Drafts of the host, by sample.
+    private var offers: [UInt64: HostDraft] = [:]
     private var queued = 0
     private var nextID: UInt64 = 1
     private var events: [EngineEvent] = []
@@ -148,6 +151,7 @@ package final class InferenceEngine: @unchecked Sendable {
         let id = nextID
         nextID += UInt64(samples)
         live[id] = samples
+        liveSamples.formUnion(id..<nextID)
         queued += samples
         statistics.submittedRequests += samples
         return id
@@ -184,6 +188,27 @@ package final class InferenceEngine: @unchecked Sendable {
         }
     }
 
+    /// Tokens that the host expects of a sample after `position` output tokens. They take the place of what it expected before;
+    /// none expect nothing.
+    package func offerDraft(_ sample: UInt64, position: Int, tokens: [Int32]) throws {
+        let (context, vocabulary) = (sizing.contextTokens, target.configuration.vocabularySize)
+        guard (0...context).contains(position) else {
+            throw Failure.invalid("position is \(position); it must be from 0 to the context's \(context) tokens")
+        }
+        guard tokens.count <= context else {
+            throw Failure.invalid("count is \(tokens.count), but the context is \(context) tokens long")
+        }
+        if let at = tokens.firstIndex(where: { $0 < 0 || Int($0) >= vocabulary }) {
+            throw Failure.invalid("tokens[\(at)] is \(tokens[at]); token ids are from 0 to \(vocabulary - 1)")
+        }
+        try state.withLock {
+            guard liveSamples.contains(sample) else {
+                throw Failure(.notFound, "request \(sample) is not known, or has finished already")
+            }
+            offers[sample] = HostDraft(position: position, tokens: tokens)
+        }
+    }
+
     // MARK: Steps
 
     /// One step on this thread; false when there was nothing to do.
@@ -200,14 +225,16 @@ package final class InferenceEngine: @unchecked Sendable {
 
     /// To be called with the step lock held.
     private func takeStep() -> Bool {
-        let (arrived, ended) = state.withLock {
+        let (arrived, ended, offered) = state.withLock {
             defer {
                 inbox = []
                 cancelled = []
+                offers = [:]
             }
-            return (inbox, cancelled)
+            return (inbox, cancelled, offers)
         }
         runner.add(arrived)
+        runner.take(offered)
         var happened = runner.cancel(ended)
         let worked = !runner.isIdle
         happened += runner.step()
@@ -222,6 +249,9 @@ package final class InferenceEngine: @unchecked Sendable {
             for event in happened where event.kind == .finish {
                 let left = live[event.requestID, default: 1] - 1
                 live[event.requestID] = left > 0 ? left : nil
+                let sample = event.requestID + UInt64(event.sampleIndex)
+                liveSamples.remove(sample)
+                offers[sample] = nil
             }
             var fresh = runner.statistics
             fresh.submittedRequests = statistics.submittedRequests

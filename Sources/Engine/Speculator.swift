@@ -15,6 +15,8 @@ struct SpeculationAsk {
     /// Tokens that the request may still get.
     let remaining: Int
     let targetTPOT: Double?
+    /// The host's own draft, if it has one.
+    let offered: RetrievalDraft?
 }
 
 /// What was drafted for a request.
@@ -121,18 +123,22 @@ final class Speculator {
         return drafts
     }
 
-    /// What retrieval finds for those that may use it.
+    /// What the host offered and retrieval finds for those that may use it.
     private func look(_ asks: [SpeculationAsk]) -> [SpeculativeDraft] {
         var drafts = asks.map { _ in SpeculativeDraft() }
         let able = asks.indices.filter { asks[$0].request.limit > 0 && asks[$0].fixedLength != 0 }
+        func note(_ source: DraftSource, _ draft: RetrievalDraft, _ index: Int) {
+            let request = asks[index].request
+            let allowed = request.constraint?.limiting(draft, to: request.limit) ?? draft
+            if !allowed.tokens.isEmpty { drafts[index].found.append((source, allowed)) }
+        }
+        for index in able {
+            if let offered = asks[index].offered, !offered.tokens.isEmpty { note(.host, offered, index) }
+        }
         for entry in retrieval {
             do {
                 let found = try entry.drafter.lookUp(able.map { asks[$0].request })
-                for (index, draft) in zip(able, found) {
-                    let allowed =
-                        asks[index].request.constraint?.limiting(draft, to: asks[index].request.limit) ?? draft
-                    if !allowed.tokens.isEmpty { drafts[index].found.append((entry.source, allowed)) }
-                }
+                for (index, draft) in zip(able, found) { note(entry.source, draft, index) }
             } catch {
                 log.write(.warning, "drafting failed, this step goes on without: \(error)")
             }

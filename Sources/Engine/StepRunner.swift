@@ -46,6 +46,17 @@ final class StepRunner {
         }
     }
 
+    /// Takes what the host expects of requests; of those that have ended nothing is expected any more.
+    func take(_ offers: [UInt64: HostDraft]) {
+        if offers.isEmpty { return }
+        for index in waiting.indices {
+            if let draft = offers[waiting[index].id] { waiting[index].take(draft) }
+        }
+        for index in running.indices {
+            if let draft = offers[running[index].id] { running[index].take(draft) }
+        }
+    }
+
     /// Ends requests that the host cancelled, and those whose deadline has passed.
     func cancel(_ ids: Set<UInt64>) -> [EngineEvent] {
         let now = monotonicMicroseconds()

@@ -45,6 +45,18 @@ public func ftk_cancel(_ engine: OpaquePointer!, _ id: UInt64) -> ftk_status {
     }
 }
 
+@_cdecl("ftk_request_draft") @implementation
+public func ftk_request_draft(
+    _ engine: OpaquePointer!, _ id: UInt64, _ position: UInt64, _ tokens: UnsafePointer<Int32>!, _ count: Int
+) -> ftk_status {
+    report {
+        let engine = try object(engine, InferenceEngine.self, "engine")
+        let tokens = try array(tokens, count, "tokens")
+        try engine.offerDraft(id, position: Int(clamping: position), tokens: tokens)
+        return status(FTK_OK)
+    }
+}
+
 private func requestOptions(_ given: ftk_request_options) throws -> RequestOptions {
     var options = RequestOptions()
     options.prompt = try prompt(given)

@@ -31,7 +31,7 @@ struct BenchOverheadCommand: ParsableCommand {
         guard steps > 0, maxTokens > 0 else { throw Failure.invalid("--steps and -n must be above 0") }
         let target = try loadModel(model.model, threads: engine.threads)
         let setting = PolicySetting(
-            engine: engine, target: target, draft: try engine.draft.map { try loadModel($0, threads: engine.threads) },
+            engine: engine, target: target, draft: try engine.draftModel(for: target),
             maxTokens: maxTokens, temperature: 0)
         let base = try setting.options(drafter: nil, most: levels.max() ?? 1)
         let requests = try setting.requests(BenchPrompt.list(path: prompts, category: category), base)

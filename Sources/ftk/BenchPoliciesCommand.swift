@@ -57,7 +57,7 @@ struct BenchPoliciesCommand: ParsableCommand {
             throw Failure.invalid("--repeats, --requests and -n must be above 0")
         }
         let target = try loadModel(model.model, threads: engine.threads)
-        let draft = try engine.draft.map { try loadModel($0, threads: engine.threads) }
+        let draft = try engine.draftModel(for: target)
         let setting = PolicySetting(
             engine: engine, target: target, draft: draft, maxTokens: maxTokens, temperature: temperature)
         let base = try setting.options(drafter: drafter, most: levels.max() ?? 1)

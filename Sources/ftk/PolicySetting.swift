@@ -54,7 +54,8 @@ struct PolicySetting {
                 ("machine", .string(machineName())), ("isa", .string(InstructionSet.native.name)),
                 ("threads", .int(try threadCount(engine.threads))), ("commit", .string(commitName())),
                 ("model", .string(target.path)), ("model_bytes", .int(target.weightsBytes)),
-                ("draft", draft.map { .string($0.path) } ?? .null), ("draft_bytes", .int(draft?.weightsBytes ?? 0)),
+                ("draft", draft.map { .string(engine.selfDraft ? "self" : $0.path) } ?? .null),
+                ("draft_bytes", .int(draft?.weightsBytes ?? 0)),
             ]
         }
     }

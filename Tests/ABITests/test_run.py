@@ -48,6 +48,16 @@ class RunTests(unittest.TestCase):
             self.assertEqual({part["sample"] for part in parts}, {index})
             self.assertEqual(sum(part["emitted"] for part in parts), len(sample["tokens"]))
 
+    def test_a_draft_of_its_own(self) -> None:
+        plain = self.json("--policy", "off")
+        drafted = self.json("--self-draft", "--policy", "static", "--drafter", "model")
+        assert isinstance(plain, dict) and isinstance(drafted, dict)
+        self.assertEqual(drafted["tokens"], plain["tokens"])
+        self.assertGreater(drafted["stats"]["drafted"], 0)
+        both = self.run_tool("--self-draft", "-d", support.DRAFT)
+        self.assertNotEqual(both.returncode, 0)
+        self.assertIn("either --draft or --self-draft", both.stderr)
+
     def test_impossible_numbers_are_refused(self) -> None:
         for number in ("0", "-1", "65"):
             result = self.run_tool(f"--samples={number}")

@@ -19,9 +19,11 @@ package enum DraftSource: Int, Sendable, CaseIterable, Hashable {
 package struct DraftFeature: Sendable, Equatable {
     /// Of a model's draft: how far the token led before the next best, in the score that chose it. Retrieval: 0.
     package var margin: Float
-    /// The draft model's own probability of the token; retrieval: the share of earlier occurrences that went on like this.
+    /// The draft model's own probability of the token; retrieval: the share of earlier occurrences that went on like this;
+    /// the caller: what it is worth before anything was learned.
     package var probability: Float
-    /// Retrieval: tokens that matched before it, and how often they occurred. A model's draft: 0.
+    /// Retrieval: tokens that matched before it, and how often they occurred; the caller: tokens that it was right about.
+    /// A model's draft: 0.
     package var matchLength: Int32
     package var support: Int32
 

@@ -5,7 +5,7 @@ import Glibc
 ///
 /// A model's draft: a logistic curve over the margin, fitted by Newton steps from sufficient statistics in bins of the margin,
 /// with a ridge and never falling; what a bin itself says counts the more the fuller it is. Retrieval: a table over match length and follow probability, shrunk towards a prior
-/// that grows with both. Both forget. On top of that every request has an odds ratio of its own, shrunk towards 1.
+/// that grows with both; for the caller's own drafts towards the probability that comes with them. Both forget. On top of that every request has an odds ratio of its own, shrunk towards 1.
 package struct SurvivalModel: Sendable {
     /// Never sure, so that a product over a long draft still falls and a refusal is never impossible.
     static let bounds = 0.005...0.995
@@ -46,7 +46,7 @@ package struct SurvivalModel: Sendable {
     }
 
     private func base(_ feature: DraftFeature, _ source: DraftSource) -> Double {
-        source == .model ? margins.probability(feature.margin) : tables[source.rawValue].probability(feature)
+        source == .model ? margins.probability(feature.margin) : tables[source.rawValue].probability(feature, source)
     }
 
     private func adjusted(_ probability: Double, _ source: DraftSource, _ request: UInt64) -> Double {
@@ -186,10 +186,11 @@ private struct MatchTable: Sendable {
         return byLength * [0.4, 0.7, 0.9, 1][cell.follow]
     }
 
-    func probability(_ feature: DraftFeature) -> Double {
+    func probability(_ feature: DraftFeature, _ source: DraftSource) -> Double {
         let cell = Self.cell(feature)
         let index = cell.length * Self.follows + cell.follow
-        return (accepted[index] + Self.weight * Self.prior(cell)) / (count[index] + Self.weight)
+        let prior = source == .host ? Double(feature.probability) : Self.prior(cell)
+        return (accepted[index] + Self.weight * prior) / (count[index] + Self.weight)
     }
 
     mutating func add(_ feature: DraftFeature, _ wasAccepted: Bool) {
@@ -239,10 +240,19 @@ private struct RequestOdds: Sendable {
         var accepted = 0.0
         var count = 0.0
     }
-    private var tallies = [Tally](repeating: Tally(), count: 2)
+    private var tallies = [Tally](repeating: Tally(), count: 3)
+
+    /// What a caller expects says nothing about what is found, nor the other way.
+    private static func place(_ source: DraftSource) -> Int {
+        switch source {
+        case .lookup, .suffix: 0
+        case .model: 1
+        case .host: 2
+        }
+    }
 
     func ratio(_ source: DraftSource) -> Double {
-        let tally = tallies[source.isRetrieval ? 0 : 1]
+        let tally = tallies[Self.place(source)]
         let (k, n, e) = (tally.accepted, tally.count, tally.expected)
         let weight = Self.weight
         return (weight + k) / (weight + n - k) * (weight + n - e) / (weight + e)
@@ -257,7 +267,7 @@ private struct RequestOdds: Sendable {
     }
 
     mutating func add(_ source: DraftSource, expected: Double, accepted: Bool) {
-        let index = source.isRetrieval ? 0 : 1
+        let index = Self.place(source)
         let keep = 1 - 1 / Self.memory
         tallies[index].expected = tallies[index].expected * keep + expected
         tallies[index].accepted = tallies[index].accepted * keep + (accepted ? 1 : 0)

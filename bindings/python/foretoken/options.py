@@ -179,7 +179,8 @@ def _field_type(struct: ctypes.Structure, name: str) -> Any:
 def memory_plan(
     target: str | os.PathLike[str], draft: str | os.PathLike[str] | None = None, **options: Any
 ) -> MemoryPlan:
-    """What an engine with these options (see EngineOptions) would need, from the headers of the files alone."""
+    """What an engine with these options (see EngineOptions) would need, from the headers of the files alone. draft may be
+    SELF_DRAFT."""
     struct = engine_options(options)  # type: ignore[arg-type]
     plan = _abi.ftk_memory_plan(struct_size=ctypes.sizeof(_abi.ftk_memory_plan))
     draft_path = None if draft is None else path_bytes(draft, "draft")

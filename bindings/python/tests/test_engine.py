@@ -388,6 +388,43 @@ class SpeculationTests(ModelCase):
         self.assertLess(drafted.stats.steps, plain.stats.steps)
         self.assertEqual(drafted.text, plain.text)
 
+    def test_drafts_of_the_caller(self) -> None:
+        engine = self.engine(policy="static", draft_tokens=8, background=False)
+        options: dict[str, Any] = {"max_tokens": 40, "temperature": 0, "ignore_eos": True}
+        plain = engine.generate(PROMPT, speculation="off", **options)
+        request = engine.submit(PROMPT, **options)
+        request.draft(plain.tokens)
+        drafted = request.result()
+        self.assertEqual(drafted.tokens, plain.tokens)
+        # The prompt is in the cache, so that each step gives nine tokens, but for the last.
+        self.assertEqual((drafted.stats.steps, drafted.stats.accepted_tokens), (5, 35))
+        request.draft(plain.tokens)  # too late, which does no harm
+        with self.assertRaisesRegex(foretoken.NotFoundError, str(request.id)):
+            engine.draft(request.id, plain.tokens)
+
+    def test_drafts_come_while_a_request_runs(self) -> None:
+        engine = self.engine(policy="static", draft_tokens=4)
+        options: dict[str, Any] = {"max_tokens": 40, "temperature": 0, "ignore_eos": True}
+        plain = engine.generate(PROMPT, **options).tokens
+        request, output = engine.submit(PROMPT, **options), []
+        for chunk in request:
+            output += chunk.tokens
+            wrong = [token ^ 1 for token in plain[len(output) :]]
+            request.draft(wrong if len(output) % 2 else plain[len(output) :], position=len(output))
+        self.assertEqual(output, plain)
+
+    def test_drafts_are_checked(self) -> None:
+        engine = self.engine(background=False)
+        request = engine.submit(PROMPT, n=2, max_tokens=4)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, "sample is 2"):
+            request.draft([5], sample=2)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, r"tokens\[0\]"):
+            request.draft([-1], sample=1)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, "position"):
+            request.draft([5], position=-1)
+        request.draft([], sample=1)
+        self.assertEqual([len(sample.tokens) for sample in request.results()], [4, 4])
+
 
 FORK = """
 import os, sys
