@@ -461,6 +461,7 @@ class ErrorTests(ModelCase):
             {"max_tokens": 2**40}, {"stop": ""}, {"stop": "a\0b"}, {"stop_tokens": [99999]}, {"logit_bias": {99999: 1}},
             {"logit_bias": {1: "x"}}, {"seed": -1}, {"logprobs": 5000}, {"logprobs_kind": "cooked"},
             {"speculation": 17}, {"speculation": "on"}, {"temperature": "warm"}, {"n": 0}, {"n": 65}, {"cache_salt": -1},
+            {"verification": "argmax"}, {"verification": 1},
         ):  # fmt: skip
             name = next(iter(options))
             with self.subTest(options), self.assertRaisesRegex(foretoken.InvalidArgumentError, name):
