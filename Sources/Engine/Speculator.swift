@@ -308,7 +308,9 @@ final class Speculator {
 
     /// What the target said where the draft model drafted.
     func observe(_ draft: SpeculativeDraft, target tokens: ArraySlice<Int32>, temperature: Float) {
-        if draft.source == .model, draft.sampled == nil { model?.observe(draft.choices, target: tokens, temperature: temperature) }
+        if draft.source == .model, draft.sampled == nil {
+            model?.observe(draft.choices, target: tokens, temperature: temperature)
+        }
     }
 
     private func timed<Result>(_ body: () -> Result) -> Result {

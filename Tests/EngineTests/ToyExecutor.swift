@@ -50,7 +50,9 @@ final class ToyExecutor: StepExecutor {
         contexts = batch.rows.indices.map { at in
             let row = batch.rows[at]
             let before = slots[slot(batch, row, batch.place(of: max(0, Int(row.position) - 1), row: at))]
-            if before.map({ $0.position != max(0, row.position - 1) }) ?? true { problems.append("a stale entry is read") }
+            if before.map({ $0.position != max(0, row.position - 1) }) ?? true {
+                problems.append("a stale entry is read")
+            }
             return (index(before?.token), index(row.token))
         }
     }
@@ -80,6 +82,9 @@ final class ToyExecutor: StepExecutor {
     }
 
     func withLogits(rows: [Int], _ body: (_ index: Int, _ logits: Span<Float>) throws -> Void) throws {
-        for (index, row) in rows.enumerated() { try body(index, logits[contexts[row].0][contexts[row].1].span) }
+        for (index, row) in rows.enumerated() {
+            let values = logits[contexts[row].0][contexts[row].1]
+            try body(index, values.span)
+        }
     }
 }

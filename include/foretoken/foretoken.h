@@ -474,10 +474,12 @@ enum {
 
 #define FTK_SPECULATION_AUTO (-1)
 
-/* How the drafts of a request are verified. Under the ratio tests a text is still distributed as the target's, but which text it
- * is depends on what was drafted, and with that on load, policy, drafters and other requests; a seed makes it repeat only where
- * all of that repeats. Drafts of a draft model are then drawn from its own distribution, and cut only by what is known before
- * a token is drawn. Greedy requests take the likeliest token under all three. */
+/* How the drafts of a request are verified. Under the two ratio tests a text is still distributed as the target's, but which
+ * text it is depends on what was drafted, and with that on load, policy, drafters and other requests. No two samples of an engine
+ * share random numbers then, not even with one seed. A seed makes a text repeat where all the rest repeats: the same requests in
+ * the same order on a new engine that steps by hand, and a policy that goes by no clock, FTK_POLICY_OFF or FTK_POLICY_STATIC.
+ * Drafts of a draft model are drawn from its own distribution and cut only by what is known before a token is drawn; copied
+ * drafts may be cut anywhere. Greedy requests take the likeliest token under all three. */
 enum {
     FTK_VERIFICATION_COUPLED = 0,    /* draft and target share their random numbers, and a draft is right where the target says the
                                         same (Daliri et al., arXiv 2408.07978): the text depends on nothing but the request */
@@ -553,7 +555,7 @@ ftk_status ftk_request_options_init_sized(ftk_request_options *options, uint32_t
  * runs never fails because another one came: where blocks are short, the least urgent one waits again.
  *
  * With n samples, every event says in sample_index whose it is, 0 to n - 1, and each sample ends with a finish event of its
- * own. Sample 0 is what n = 1 gives, coupled; prompt log-probabilities come once, with sample 0. Each sample takes a place in the
+ * own. Sample 0 is what n = 1 gives; prompt log-probabilities come once, with sample 0. Each sample takes a place in the
  * queue and among the running requests, and either all are queued or none. No other request has an id from `id` to
  * `id` + n - 1, so that `id` + sample_index names a sample. */
 ftk_status ftk_submit(ftk_engine *engine, const ftk_request_options *options, uint64_t *id);
