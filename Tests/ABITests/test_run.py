@@ -60,7 +60,7 @@ class RunTests(unittest.TestCase):
             self.assertEqual(greedy[0], greedy[1])
         result = self.run_tool("--verification", "argmax")
         self.assertNotEqual(result.returncode, 0)
-        self.assertIn("coupled, rejection, block", result.stderr)
+        self.assertIn("one of 'coupled', 'rejection' or 'block'", result.stderr)
 
     def test_impossible_numbers_are_refused(self) -> None:
         for number in ("0", "-1", "65"):

@@ -45,7 +45,9 @@ final class ToyExecutor: StepExecutor {
 
     func forward(_ batch: RowBatch) throws {
         var work = SplitMix64(seed: spent)
-        for _ in 0..<effort { spent ^= work.next() }
+        var sum: UInt64 = 0
+        for _ in 0..<effort { sum ^= work.next() }
+        spent = sum
         for row in batch.rows { slots[slot(batch, row, Int(row.place))] = (row.position, row.token) }
         contexts = batch.rows.indices.map { at in
             let row = batch.rows[at]
