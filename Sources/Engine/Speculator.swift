@@ -155,6 +155,7 @@ final class Speculator {
             own.neededTokens = ask.neededTokens
             own.targetTPOT = ask.targetTPOT
             own.isPeculiar = ask.isPeculiar
+            own.drawsDrafts = request.coins != nil
             return own
         }
     }
