@@ -58,6 +58,7 @@ package final class InferenceEngine: @unchecked Sendable {
                 executor: own, maxRows: options.maxStepTokens, contextTokens: draft.configuration.contextLength,
                 targetVocabulary: target.configuration.vocabularySize)
             drafter?.reportsProbability = options.policy == .adaspec
+            drafter?.fixedStrength = options.coupling
             draftExecutor = own
         }
         let costs = try ProfileSubject(
@@ -72,17 +73,27 @@ package final class InferenceEngine: @unchecked Sendable {
             speculator: speculator)
     }
 
-    /// An engine whose passes run elsewhere; `target` gives tokenizer and sizes only, and a draft model is not used.
+    /// An engine whose passes run elsewhere, those of a draft model too where `draftExecutor` is given; `target` gives
+    /// tokenizer and sizes only.
     package convenience init(
-        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter
+        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter,
+        draftExecutor: (any StepExecutor)? = nil
     ) throws {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
-        let costs = StepCosts(
-            target: .guess(weightsBytes: 1 << 20, parameters: 1 << 20, kvBytesPerToken: 1 << 10, maxRows: 256))
+        func guess(_ size: Int) -> PassCosts {
+            .guess(weightsBytes: size, parameters: size, kvBytesPerToken: 1 << 10, maxRows: 256)
+        }
+        let costs = StepCosts(target: guess(1 << 20), draft: draftExecutor.map { _ in guess(1 << 16) })
+        let model = draftExecutor.map {
+            DraftModelDrafter(
+                executor: $0, maxRows: options.maxStepTokens, contextTokens: sizing.contextTokens,
+                targetVocabulary: executor.vocabularySize)
+        }
+        model?.reportsProbability = options.policy == .adaspec
         let speculator = Speculator(
             policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
-            retrieval: [(.lookup, drafter)], model: nil, log: options.log)
+            retrieval: [(.lookup, drafter)], model: model, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
             speculator: speculator)

@@ -27,6 +27,8 @@ struct SpeculativeDraft {
     /// Of all that was drafted, also what is not verified.
     var features: [DraftFeature] = []
     var choices: [DraftChoice] = []
+    /// The draft as it was drawn, for requests under a ratio test; nothing may shorten it that looks at what was drawn.
+    var sampled: SampledDraft?
     /// What retrieval found, whether it is used or not.
     var found: [(source: DraftSource, draft: RetrievalDraft)] = []
     /// Why it is not longer.
@@ -108,6 +110,7 @@ final class Speculator {
         var drafts = look(asks)
         pose(asks, base, drafts)
         var wishes = wishes(asks, drafts)
+        SampledRows.giveFirst(asks, budget: view.rowBudget, &wishes)
         var requests = asks.map(\.request)
         for index in wishes.indices where wishes[index].length > 0 {
             let room = reserve(requests[index].id, wishes[index].length)
@@ -161,6 +164,7 @@ final class Speculator {
             own.neededTokens = ask.neededTokens
             own.targetTPOT = ask.targetTPOT
             own.isPeculiar = ask.isPeculiar
+            own.drawsDrafts = request.coins != nil
             return own
         }
     }
@@ -205,14 +209,16 @@ final class Speculator {
         do {
             let choices = try model.draft(drafting.map { requests[$0] }) { choices in
                 for (index, own) in zip(drafting, choices) { drafts[index].features = own.map(\.view) }
-                if isOff { return drafting.map { _ in true } }
-                let goesOn = timed { policy.extend(view, table.costs, views(drafts)) }
-                return drafting.map { asks[$0].fixedLength != nil || goesOn[$0] }
+                let goesOn = isOff ? nil : timed { policy.extend(view, table.costs, views(drafts)) }
+                var wanted = drafting.map { asks[$0].fixedLength != nil || goesOn?[$0] ?? true }
+                SampledRows.giveNext(asks, wishes, drafting, budget: view.rowBudget, &wanted, &drafts)
+                return wanted
             }
             for (index, own) in zip(drafting, choices) {
                 drafts[index].choices = own
                 drafts[index].features = own.map(\.view)
                 drafts[index].tokens = own.map(\.token)
+                drafts[index].sampled = model.latestSamples[requests[index].id]
             }
         } catch {
             log.write(.warning, "drafting failed, this step goes on without: \(error)")
@@ -241,8 +247,13 @@ final class Speculator {
                 lengths[index] = max(0, min(chosen[index], drafted[index]))
             }
         }
-        var budget = view.rowBudget
+        // What was drawn from a distribution is verified, and has its rows already.
+        var budget = drafts.reduce(view.rowBudget) { $0 - ($1.sampled?.tokens.count ?? 0) }
         for index in drafts.indices {
+            if drafts[index].sampled != nil {
+                if drafted[index] < wishes[index].length, drafts[index].limit != .budget { drafts[index].limit = .gain }
+                continue
+            }
             let length = min(lengths[index], budget)
             if length < lengths[index] {
                 drafts[index].limit = .budget
@@ -308,7 +319,9 @@ final class Speculator {
 
     /// What the target said where the draft model drafted.
     func observe(_ draft: SpeculativeDraft, target tokens: ArraySlice<Int32>, temperature: Float) {
-        if draft.source == .model { model?.observe(draft.choices, target: tokens, temperature: temperature) }
+        if draft.source == .model, draft.sampled == nil {
+            model?.observe(draft.choices, target: tokens, temperature: temperature)
+        }
     }
 
     private func timed<Result>(_ body: () -> Result) -> Result {
@@ -323,7 +336,8 @@ extension DraftRequest {
     fileprivate func limited(to length: Int, blocks: [Int32]) -> DraftRequest {
         DraftRequest(
             id: id, tokens: tokens, limit: min(limit, length), blocks: blocks, parameters: parameters,
-            processors: processors, history: history, noise: noise, constraint: constraint, isolation: isolation)
+            processors: processors, history: history, noise: noise, constraint: constraint, isolation: isolation,
+            coins: coins)
     }
 }
 

@@ -12,6 +12,11 @@ extension PolicyKind: ExpressibleByArgument {
     package static var allValueStrings: [String] { allCases.map(\.name) }
 }
 
+extension VerificationKind: ExpressibleByArgument {
+    package init?(argument: String) { self.init(name: argument) }
+    package static var allValueStrings: [String] { allCases.map(\.name) }
+}
+
 enum DrafterName: String, ExpressibleByArgument, CaseIterable {
     case lookup, suffix, model
     var kind: EngineOptions.DrafterKind {

@@ -55,7 +55,8 @@
  *
  * TEXT NEVER CHANGES. What a request generates is a function of its prompt, its parameters and its seed, for one
  * build, model file, instruction set and KV type. Speculation, batching, chunking and the number of threads do
- * not change a bit of it.
+ * not change a bit of it. The one exception is a request that asks for another verification than
+ * FTK_VERIFICATION_COUPLED.
  *
  * Units are in the names: _us microseconds, _bytes, _tokens. Text is UTF-8.
  */
@@ -485,6 +486,21 @@ enum {
 
 #define FTK_SPECULATION_AUTO (-1)
 
+/* How the drafts of a request are verified. Under the two ratio tests a text is still distributed as the target's, but which
+ * text it is depends on what was drafted, and with that on load, policy, drafters and other requests. No two samples of an engine
+ * share random numbers then, not even with one seed. A seed makes a text repeat where all the rest repeats: the same requests in
+ * the same order on a new engine that steps by hand, and a policy that goes by no clock, FTK_POLICY_OFF or FTK_POLICY_STATIC.
+ * Drafts of a draft model are drawn from its own distribution and cut only by what is known before a token is drawn; copied
+ * drafts may be cut anywhere. Greedy requests take the likeliest token under all three. */
+enum {
+    FTK_VERIFICATION_COUPLED = 0,    /* draft and target share their random numbers, and a draft is right where the target says the
+                                        same (Daliri et al., arXiv 2408.07978): the text depends on nothing but the request */
+    FTK_VERIFICATION_REJECTION = 1,  /* a ratio test, token by token (Leviathan et al., arXiv 2211.17192): accepts most where
+                                        draft and target agree on flat distributions */
+    FTK_VERIFICATION_BLOCK = 2       /* a ratio test of the whole draft (Sun et al., arXiv 2403.10444): never accepts less than
+                                        FTK_VERIFICATION_REJECTION */
+};
+
 typedef struct ftk_logit_bias {
     int32_t token;
     float bias;                      /* added to the logit; -INFINITY forbids the token */
@@ -512,7 +528,8 @@ typedef struct ftk_request_options {
     uint32_t ignore_eos;             /* 1: an end-of-generation token is a token like any other. Default 0 */
     const ftk_logit_bias *logit_bias;
     size_t logit_bias_count;
-    uint64_t seed;                   /* same seed, same text; FTK_SEED_UNSET: one is drawn and reported. Default FTK_SEED_UNSET */
+    uint64_t seed;                   /* same seed, same text (see verification); FTK_SEED_UNSET: one is drawn and reported. Default
+                                        FTK_SEED_UNSET */
     /* Ends. */
     const char *const *stop;         /* NUL-terminated texts; the output ends before the first occurrence */
     size_t stop_count;
@@ -538,6 +555,8 @@ typedef struct ftk_request_options {
     uint64_t cache_salt;             /* prompts share cached prefixes only with those of the same salt. Default 0 */
     uint32_t n;                      /* samples: outputs of the same prompt, which is computed once, 1 to 64. Default 1 */
     uint32_t reserved2;              /* must be 0. Default 0 */
+    int32_t verification;            /* FTK_VERIFICATION_*. Default FTK_VERIFICATION_COUPLED */
+    uint32_t reserved3;              /* must be 0. Default 0 */
 } ftk_request_options;
 
 #define ftk_request_options_init(options) ftk_request_options_init_sized((options), (uint32_t)sizeof(*(options)))

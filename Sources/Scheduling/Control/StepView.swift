@@ -63,6 +63,8 @@ package struct DecodingView: Sendable {
     package var neededTokens = 0.0
     /// Penalties or a grammar bend its distribution: what is learned from it holds for it alone.
     package var isPeculiar = false
+    /// A draft model draws its drafts from its own distribution, and what it drafted is verified whole: `select` has no say.
+    package var drawsDrafts = false
     /// The time that a token may take, in microseconds; nil without such a target.
     package var targetTPOT: Double?
 

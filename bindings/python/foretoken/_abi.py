@@ -86,6 +86,9 @@ FTK_SEED_UNSET = 2**64 - 1
 FTK_LOGPROBS_RAW = 0
 FTK_LOGPROBS_PROCESSED = 1
 FTK_SPECULATION_AUTO = -1
+FTK_VERIFICATION_COUPLED = 0
+FTK_VERIFICATION_REJECTION = 1
+FTK_VERIFICATION_BLOCK = 2
 FTK_EVENT_TOKENS = 1
 FTK_EVENT_PROMPT_LOGPROBS = 2
 FTK_EVENT_FINISH = 3
@@ -277,6 +280,8 @@ class ftk_request_options(ctypes.Structure):
         ("cache_salt", c_uint64),
         ("n", c_uint32),
         ("reserved2", c_uint32),
+        ("verification", c_int32),
+        ("reserved3", c_uint32),
     ]
 
 
