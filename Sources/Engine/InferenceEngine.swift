@@ -62,7 +62,8 @@ package final class InferenceEngine: @unchecked Sendable {
             threads: pool.threads, options: options
         ).costs()
         let speculator = Speculator(
-            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
+            policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
+            costs: costs,
             retrieval: options.makeRetrieval(), model: drafter, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: pool.threads, executor: executor,
@@ -70,16 +71,19 @@ package final class InferenceEngine: @unchecked Sendable {
     }
 
     /// An engine whose passes run elsewhere; `target` gives tokenizer and sizes only, and a draft model is not used.
+    /// `other` is a second source of drafts.
     package convenience init(
-        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter
+        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter,
+        other: (any RetrievalDrafter)? = nil
     ) throws {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
         let costs = StepCosts(
             target: .guess(weightsBytes: 1 << 20, parameters: 1 << 20, kvBytesPerToken: 1 << 10, maxRows: 256))
         let speculator = Speculator(
-            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
-            retrieval: [(.lookup, drafter)], model: nil, log: options.log)
+            policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
+            costs: costs,
+            retrieval: [(.lookup, drafter)] + (other.map { [(.suffix, $0)] } ?? []), model: nil, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
             speculator: speculator)
