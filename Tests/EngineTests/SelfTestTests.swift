@@ -18,6 +18,7 @@ import Testing
         #expect(checks.map(\.name).contains("speculative, draft model") == withDraft)
         for name in [
             "batched", "threads", "chunked", "speculative, prompt lookup", "speculative, suffix automaton",
+            "speculative, trees",
             "policy smartspec", "policy turbospec", "policy adaspec", "policy goodput", "preempted", "prefix cache",
         ] {
             #expect(checks.filter { $0.name == name }.count == 1)

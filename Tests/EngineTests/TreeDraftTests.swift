@@ -105,26 +105,31 @@ import Testing
         #expect(result.finishes.map(\.statistics.acceptedTokens).reduce(0, +) == result.statistics.acceptedTokens)
     }
 
-    /// A branch takes a row and a place only where one is left: the blocks that there are hold the chain.
+    /// A branch takes a place in memory only where one is left: what there is belongs to the drafted tokens.
     @Test func branchesGiveWayToMemory() throws {
-        // Four blocks of 32 tokens for a text of 128: the last places belong to the chain.
-        var request = tokenRequest([3, 4, 5], 125)
-        request.ignoresEndOfGeneration = true
-        let plain = try Self.plain([request]).outcomes
-        func future(_ draft: DraftRequest) -> [Int32] { Array(plain[0].tokens.dropFirst(draft.tokens.count - 3)) }
+        // Two requests with two blocks of 32 tokens each, and no block besides.
+        let requests = [(Int32(3), 50, 25), (7, 40, 20)].map { token, prompt, tokens in
+            var request = tokenRequest([Int32](repeating: token, count: prompt), tokens)
+            request.ignoresEndOfGeneration = true
+            return request
+        }
+        let plain = try Self.plain(requests).outcomes
+        /// What the target does not say next.
+        func wrong(_ draft: DraftRequest, by distance: Int32) -> Int32 {
+            (plain[Int(draft.id) - 1].tokens[draft.tokens.count - [50, 40][Int(draft.id) - 1]] + distance) % 319
+        }
         let scripted = try Self.engine(
-            3, drafts: { future($0).prefix(3) + [1] }, others: { [(future($0)[0] + 1) % 319] },
+            3, drafts: { [wrong($0, by: 1), 1, 1] }, others: { [wrong($0, by: 2)] },
             change: { $0.kvBudgetBytes = 4 * 32 * 512 })
-        let sizing = scripted.engine.sizing
-        #expect(sizing.kvBlocks == 4)
-        let result = try scripted.run([request])
+        #expect(scripted.engine.sizing.kvBlocks == 4)
+        let result = try scripted.run(requests)
         #expect(result.problems.isEmpty)
         #expect(result.outcomes == plain)
+        // A token a step, so that the first request has 61 once: three drafted tokens fill its blocks.
         let entries = try scripted.engine.decisions { ($0, isTaken: true) }.flatMap(\.requests)
-        let branching = entries.filter { $0.branches == 1 }
-        #expect(branching.count > 20)
-        // 3 tokens, then the prompt's step and steps of four: 4 + 4 k before each, and 4 rows and a branch fit up to 128.
-        #expect(entries.contains { $0.verified == 3 && $0.branches == 0 })
+        #expect(entries.count { $0.verified == 4 && $0.branches == 1 } > 20)
+        #expect(entries.contains { $0.id == 1 && $0.verified == 3 && $0.branches == 0 })
+        #expect(entries.allSatisfy { $0.accepted == 0 })
     }
 
     @Test func onlyTreesOfTwoAreKnown() throws {
