@@ -45,6 +45,7 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
         step = Decision()
+        for request in view.requests where request.drawsDrafts { survival.draws(request.id) }
         step.wishes = view.requests.map { _ in .none(.gain) }
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
