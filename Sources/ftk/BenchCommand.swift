@@ -8,7 +8,7 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench", abstract: "Measure parts of the library on this machine.",
         subcommands: [
             BenchModelCommand.self, BenchKernelsCommand.self, BenchTokenizerCommand.self, BenchPoliciesCommand.self,
-            BenchGatesCommand.self,
+            BenchOverheadCommand.self, BenchVerificationCommand.self, BenchGatesCommand.self,
         ])
 }
 

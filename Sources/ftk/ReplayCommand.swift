@@ -65,7 +65,7 @@ struct ReplayCommand: ParsableCommand {
         _ = try workload.arrivals(seed: seed)
         let texts = try BenchPrompt.list(path: prompts, category: category)
         let target = try loadModel(model.model, threads: engine.threads)
-        let draft = try engine.draft.map { try loadModel($0, threads: engine.threads) }
+        let draft = try engine.draftModel(for: target)
         let base = try options(target, draft)
         var session = try ReplaySession(
             command: self, target: target, base: base,
@@ -98,7 +98,7 @@ struct ReplayCommand: ParsableCommand {
     private func options(_ target: LanguageModel, _ draft: LanguageModel?) throws -> EngineOptions {
         var options = engine.options()
         if options.contextTokens == 0 {
-            options.contextTokens = min(BenchPoliciesCommand.defaultContext, target.configuration.contextLength)
+            options.contextTokens = min(PolicySetting.defaultContext, target.configuration.contextLength)
         }
         options.draftModel = draft
         options.drafter = drafter?.kind ?? .auto
