@@ -97,7 +97,7 @@ import Testing
     func aMachineThatSlowsDownIsPredicted(name: String) throws {
         var loop = Self.loop()
         loop.machine.slowdown = Schedule(
-            1, changes: [(start: .time(1e6), value: 2.2), (start: .time(2.3e6), value: 0.9)])
+            1, changes: [(start: .time(1e6), value: 2.2), (start: .time(2.5e6), value: 0.9)])
         let run = loop.record(try Arm(parsing: name))
         let validation = try Validation(run)
         #expect(validation.holds, "\(validation)")
