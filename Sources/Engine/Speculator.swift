@@ -75,7 +75,7 @@ final class Speculator {
     }
 
     /// The blocks of a request hold other keys and values now, or are other blocks.
-    func forgetCache(_ id: UInt64) { model?.forget(id) }
+    func forgetCache(_ id: UInt64) { model?.forgetCache(id) }
 
     /// The text of a request that ended, for others to be drafted from.
     func remember(_ text: FinishedText) {
@@ -239,7 +239,7 @@ final class Speculator {
                 drafts[index].limit = .budget
             } else if length < drafted[index] || drafted[index] < wishes[index].length && wishes[index].source == .model
             {
-                drafts[index].limit = .gain
+                drafts[index].limit = model?.lacksBlocks(asks[index].request.id) == true ? .memory : .gain
             }
             budget -= length
             drafts[index].tokens.removeLast(drafted[index] - length)

@@ -47,7 +47,7 @@ struct ModelOption: ParsableArguments {
 }
 
 struct EngineArguments: ParsableArguments {
-    @Option(name: [.customShort("d"), .long], help: "A draft model with the same tokens.")
+    @Option(name: [.customShort("d"), .long], help: "A draft model, with the same tokens or with many of them.")
     var draft: String?
 
     @Option(help: "Storage of the KV cache: \(KVName.allCases.map(\.rawValue).joined(separator: ", ")).")
@@ -69,6 +69,16 @@ struct EngineArguments: ParsableArguments {
         options.threads = threads
         options.contextTokens = context
         return options
+    }
+
+    /// The draft model, if there is one. Says what it shares with the target where that is not everything.
+    func loadDraft(for target: LanguageModel) throws -> LanguageModel? {
+        guard let draft else { return nil }
+        let model = try loadModel(draft, threads: threads)
+        if let map = try vocabularyMap(target: target, draft: model) {
+            Output.note("The draft model has another vocabulary: \(map.summary).")
+        }
+        return model
     }
 }
 

@@ -24,10 +24,7 @@ struct ProfileCommand: ParsableCommand {
         }
         let target = try loadModel(model.model, threads: engine.threads)
         var options = engine.options()
-        options.draftModel = try engine.draft.map { try loadModel($0, threads: engine.threads) }
-        if let draft = options.draftModel {
-            try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer)
-        }
+        options.draftModel = try engine.loadDraft(for: target)
         let profile = try CostProfile.measure(target: target, options: options, budget: Int(time * 1e6)) {
             !Interrupt.isRequested
         }
