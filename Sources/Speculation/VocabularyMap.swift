@@ -40,7 +40,9 @@ package struct VocabularyMap: Sendable {
         // Nothing drafts the beginning of a text.
         if let bos = target.bos, let other = draft.bos, found[Int(bos)] == nil { found[Int(bos)] = other }
 
-        let trie = try TokenTrie(vocabularySize: draft.tokens.count) { index.spells($0) ? draft.tokens[Int($0)].bytes : [] }
+        let trie = try TokenTrie(vocabularySize: draft.tokens.count) {
+            index.spells($0) ? draft.tokens[Int($0)].bytes : []
+        }
         var spellings: [Int32] = []
         var starts: [Int32] = [0]
         starts.reserveCapacity(target.tokens.count + 1)
