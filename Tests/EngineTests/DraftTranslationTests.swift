@@ -165,7 +165,8 @@ import Testing
         let drafter = Self.drafter(executor, try draft.map(), contextTokens: 120)
         var (drafted, short) = (0, 0)
         try Self.drive(&random, [drafter]) { request, limit, drafts in
-            #expect(drafts[0] == (try request.expected(limit, draft, contextTokens: 120)))
+            let expected = try request.expected(limit, draft, contextTokens: 120)
+            #expect(drafts[0] == expected)
             #expect(drafts[0].allSatisfy { $0 % 4 != 1 })
             drafted += drafts[0].count
             if drafts[0].count < limit { short += 1 }
@@ -200,11 +201,11 @@ import Testing
         var random = SplitMix64(seed: 4)
         let draft = Vocabulary(4)
         let executor = ScriptedExecutor(vocabularySize: draft.count)
-        let drafter = Self.drafter(executor, try draft.map(), blocks: 4)
+        let drafter = Self.drafter(executor, try draft.map(), blocks: 3)
         var (first, second) = (Growing(0, &random), Growing(1, &random))
-        first.tokens = (0..<33).map { Int32($0) }
-        second.tokens = (0..<15).map { Int32($0) }
-        // Three blocks, and the fourth has room for two tokens: the last drafted one needs none.
+        first.tokens = (0..<Int32(kvBlockTokens) + 1).map { $0 }
+        second.tokens = (0..<Int32(kvBlockTokens) - 1).map { $0 }
+        // The first takes two blocks; the third has room for two drafted tokens, since the last one needs none.
         let drafts = try drafter.propose([first.request(8), second.request(8)])
         #expect(drafts.map(\.count) == [8, 2])
         #expect(!drafter.lacksBlocks(0) && drafter.lacksBlocks(1))

@@ -3,6 +3,7 @@ import Formats
 import Kernels
 import Model
 import Scheduling
+import Speculation
 import TestSupport
 import Testing
 
