@@ -90,7 +90,6 @@ package final class DraftModelDrafter: Drafter {
         var limit: Int
         var history: TokenHistory
         var constraint: GrammarConstraint?
-        /// In the draft's own tokens.
         var draft: [Int32] = []
         var choices: [DraftChoice] = []
         /// Tokens in the draft's cache, those of this draft included.
@@ -98,8 +97,10 @@ package final class DraftModelDrafter: Drafter {
         var isDone: Bool { draft.count >= limit }
         var missing: Int { tokens.count + draft.count - cached }
 
-        func token(_ position: Int) -> Int32 {
-            position < tokens.count ? tokens[position] : draft[position - tokens.count]
+        func token(_ position: Int, _ translation: DraftTranslation?) -> Int32 {
+            if position < tokens.count { return tokens[position] }
+            let drafted = draft[position - tokens.count]
+            return translation?.own(drafted) ?? drafted
         }
     }
 
@@ -137,7 +138,7 @@ package final class DraftModelDrafter: Drafter {
         var room = max(0, min(request.limit, contextTokens - tokens.count + 1))
         var blocks = request.blocks
         if let translation, room > 0 {
-            blocks = translation.blocks(request.id, positions: tokens.count + room - 1)
+            blocks = translation.blocks(request.id, least: tokens.count, most: tokens.count + room - 1)
             room = max(0, min(room, blocks.count * kvBlockTokens - tokens.count + 1))
         }
         let cached = caches[request.id]?.valid(for: tokens) ?? 0
@@ -150,8 +151,8 @@ package final class DraftModelDrafter: Drafter {
 
     private func keep(_ progress: [Progress]) {
         for entry in progress {
-            caches[entry.request.id] = Cache(
-                committed: entry.tokens.count, draft: entry.draft, count: entry.cached)
+            let draft = translation.map { other in entry.draft.map { other.own($0) } } ?? entry.draft
+            caches[entry.request.id] = Cache(committed: entry.tokens.count, draft: draft, count: entry.cached)
         }
     }
 
@@ -164,7 +165,7 @@ package final class DraftModelDrafter: Drafter {
         for index in progress.indices where !progress[index].isDone && batch.count < maxRows {
             let from = progress[index].cached
             let rows = min(progress[index].missing, maxRows - batch.count)
-            let chunk = (from..<from + rows).map { progress[index].token($0) }
+            let chunk = (from..<from + rows).map { progress[index].token($0, translation) }
             let first = batch.append(tokens: chunk, position: from, blocks: progress[index].blocks)
             progress[index].cached += rows
             record.requests += 1
@@ -196,7 +197,7 @@ package final class DraftModelDrafter: Drafter {
                 strength: coupling.strength(temperature: request.parameters.temperature),
                 reportsProbability: reportsProbability)
             try entry.constraint?.advance(choice.token)
-            entry.draft.append(translation?.own(choice.token) ?? choice.token)
+            entry.draft.append(choice.token)
             entry.choices.append(choice)
             if request.parameters.hasPenalties { entry.history.append(choice.token) }
         } catch {

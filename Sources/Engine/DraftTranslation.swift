@@ -43,11 +43,14 @@ package final class DraftTranslation {
         return texts[id]?.tokens ?? []
     }
 
-    /// Blocks for the first `positions` positions, or for as many as there is room for.
-    func blocks(_ id: UInt64, positions: Int) -> [Int32] {
+    /// Blocks for the first `most` positions, or for as many as there is room for. Where there is none for the first `least`
+    /// the request takes no more, so that others can have them.
+    func blocks(_ id: UInt64, least: Int, most: Int) -> [Int32] {
         var text = texts.removeValue(forKey: id) ?? Text()
-        while text.blocks.count * kvBlockTokens < positions, let block = free.popLast() { text.blocks.append(block) }
-        text.lacksBlocks = text.blocks.count * kvBlockTokens < positions
+        if (text.blocks.count + free.count) * kvBlockTokens >= least {
+            while text.blocks.count * kvBlockTokens < most, let block = free.popLast() { text.blocks.append(block) }
+        }
+        text.lacksBlocks = text.blocks.count * kvBlockTokens < most
         defer { texts[id] = text }
         return text.blocks
     }

@@ -7,7 +7,7 @@ package import Formats
 package struct VocabularyMap: Sendable {
     /// The draft's tokens for target token t are `spellings[starts[t]..<starts[t + 1]]`.
     private let spellings: [Int32]
-    private let starts: [Int32]
+    private let starts: [Int]
     /// [target's tokens]: the twin; -1 where there is none, or where it is the twin of a better one.
     private let twins: [Int32]
     /// Tokens of the target that are longer than a byte: single bytes are in most vocabularies, and tell nothing.
@@ -44,11 +44,11 @@ package struct VocabularyMap: Sendable {
             index.spells($0) ? draft.tokens[Int($0)].bytes : []
         }
         var spellings: [Int32] = []
-        var starts: [Int32] = [0]
+        var starts = [0]
         starts.reserveCapacity(target.tokens.count + 1)
         for (token, twin) in zip(target.tokens, found) {
             if let twin { spellings.append(twin) } else { Self.spell(token, trie, into: &spellings) }
-            starts.append(Int32(spellings.count))
+            starts.append(spellings.count)
         }
         let compared = target.tokens.indices.filter { Self.counts(target.tokens[$0]) }
         comparedTokens = compared.count
@@ -67,7 +67,7 @@ package struct VocabularyMap: Sendable {
     /// The draft's tokens that stand for one of the target's; none for an id out of range.
     package func spelling(_ token: Int32) -> ArraySlice<Int32> {
         guard twins.indices.contains(Int(token)) else { return [] }
-        return spellings[Int(starts[Int(token)])..<Int(starts[Int(token) + 1])]
+        return spellings[starts[Int(token)]..<starts[Int(token) + 1]]
     }
 
     /// The draft's token behind a drafted one; -1 for a token that cannot be drafted.
@@ -106,12 +106,15 @@ package struct VocabularyMap: Sendable {
         return twins
     }
 
+    /// Bytes; what real tokens rarely have. Without a limit a crafted vocabulary would take quadratic time.
+    private static let longestPart = 64
+
     /// The longest tokens from the left; bytes that the draft has nothing for are left out, and so are control tokens.
     private static func spell(_ token: TokenMeaning, _ trie: TokenTrie, into spellings: inout [Int32]) {
         guard token.kind != .control, token.kind != .nothing else { return }
         var rest = token.bytes[...]
         while !rest.isEmpty {
-            if let next = trie.longestMatch(rest) {
+            if let next = trie.longestMatch(rest.prefix(longestPart)) {
                 spellings.append(next)
                 rest = rest.dropFirst(trie.bytes(of: next).count)
             } else {

@@ -58,7 +58,7 @@ struct BenchPoliciesCommand: ParsableCommand {
             throw Failure.invalid("--repeats, --requests and -n must be above 0")
         }
         let target = try loadModel(model.model, threads: engine.threads)
-        let draft = try engine.loadDraft(for: target)
+        let draft = try engine.draftModel(for: target)
         let base = try options(target, draft, most: levels.max() ?? 1)
         var results = try PolicyResults(
             header: header(target, draft, base, choices), path: resume)

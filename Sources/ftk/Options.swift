@@ -71,8 +71,8 @@ struct EngineArguments: ParsableArguments {
         return options
     }
 
-    /// The draft model, if there is one. Says what it shares with the target where that is not everything.
-    func loadDraft(for target: LanguageModel) throws -> LanguageModel? {
+    /// The draft model that is asked for. Says what it shares with the target where that is not everything.
+    func draftModel(for target: LanguageModel) throws -> LanguageModel? {
         guard let draft else { return nil }
         let model = try loadModel(draft, threads: threads)
         if let map = try vocabularyMap(target: target, draft: model) {

@@ -24,7 +24,7 @@ struct ProfileCommand: ParsableCommand {
         }
         let target = try loadModel(model.model, threads: engine.threads)
         var options = engine.options()
-        options.draftModel = try engine.loadDraft(for: target)
+        options.draftModel = try engine.draftModel(for: target)
         let profile = try CostProfile.measure(target: target, options: options, budget: Int(time * 1e6)) {
             !Interrupt.isRequested
         }

@@ -39,7 +39,7 @@ struct RunCommand: ParsableCommand {
         let text = try prompt ?? standardInput()
         let target = try loadModel(model.model, threads: engine.threads)
         var options = engine.options()
-        options.draftModel = try engine.loadDraft(for: target)
+        options.draftModel = try engine.draftModel(for: target)
         speculation.apply(to: &options)
         options.traces = explain
         let runner = try InferenceEngine(target: target, options: options)

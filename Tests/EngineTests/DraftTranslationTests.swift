@@ -202,13 +202,15 @@ import Testing
         let draft = Vocabulary(4)
         let executor = ScriptedExecutor(vocabularySize: draft.count)
         let drafter = Self.drafter(executor, try draft.map(), blocks: 3)
-        var (first, second) = (Growing(0, &random), Growing(1, &random))
+        var (first, second, third) = (Growing(0, &random), Growing(1, &random), Growing(2, &random))
         first.tokens = (0..<Int32(kvBlockTokens) + 1).map { $0 }
         second.tokens = (0..<Int32(kvBlockTokens) - 1).map { $0 }
-        // The first takes two blocks; the third has room for two drafted tokens, since the last one needs none.
-        let drafts = try drafter.propose([first.request(8), second.request(8)])
-        #expect(drafts.map(\.count) == [8, 2])
-        #expect(!drafter.lacksBlocks(0) && drafter.lacksBlocks(1))
+        third.tokens = first.tokens
+        // The first takes two blocks; a third one has room for two drafted tokens, since the last one needs none, and is of no
+        // use to the longer text.
+        let drafts = try drafter.propose([first.request(8), third.request(8), second.request(8)])
+        #expect(drafts.map(\.count) == [8, 0, 2])
+        #expect(!drafter.lacksBlocks(0) && drafter.lacksBlocks(1) && drafter.lacksBlocks(2))
         for _ in 0..<3 { second.append(1) }
         #expect(try drafter.propose([second.request(8)]) == [[]])
         #expect(drafter.lacksBlocks(1))

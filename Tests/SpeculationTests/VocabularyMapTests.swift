@@ -101,6 +101,16 @@ import Testing
         #expect(Self.twins(try VocabularyMap(target: target, draft: outside), 4) == [-1, -1, 0, 1])
     }
 
+    /// A text whose beginnings go on for long in the other vocabulary, and never match: linear time, or no end.
+    @Test func longTokens() throws {
+        let text = [UInt8](repeating: 0x61, count: 200_000)
+        let target = Side([TokenMeaning(.text, text + [0x63]), TokenMeaning(.text, text)])
+        let draft = Side([TokenMeaning(.text, text + [0x62]), TokenMeaning(.text, text)] + Self.text("a"))
+        let map = try VocabularyMap(target: target, draft: draft)
+        #expect(map.twin(0) == -1 && map.twin(1) == 1)
+        #expect(Array(map.spelling(0)) == [Int32](repeating: 2, count: 200_000))
+    }
+
     @Test func vocabulariesWithNothingInCommon() throws {
         let map = try VocabularyMap(target: Side(Self.text("ab", "cd")), draft: Side(Self.text("ef")))
         #expect(map.share == 0 && Self.twins(map, 2) == [-1, -1] && Self.spellings(map, 2) == [[], []])
