@@ -2,7 +2,7 @@ import Formats
 package import Kernels
 package import Model
 package import Scheduling
-import Speculation
+package import Speculation
 
 /// How an engine is set up; checked by `validate`.
 package struct EngineOptions: Sendable {
@@ -18,6 +18,9 @@ package struct EngineOptions: Sendable {
     /// The length of drafts for `static`, the most for other policies; 0: what the policy is known with.
     package var draftTokens = 0
     package var draftModel: LanguageModel?
+    /// How strongly a draft model follows its own distribution against the noise that it shares with the target; nil: as much
+    /// as is learned to agree most often.
+    package var coupling: CouplingStrength?
     /// nil: after the model.
     package var kvFormat: KVFormat?
     package var activations = Activations.Precision.q8
@@ -35,6 +38,8 @@ package struct EngineOptions: Sendable {
     package var draftPoolBytes = 64 << 20
     /// Keep a record of each step's decisions.
     package var traces = false
+    /// Keep in it also what was drafted and what retrieval found.
+    package var tracesDrafts = false
     /// Microseconds that passes are measured for when the engine is created; 0: the sizes of the models say what they cost.
     package var profileTime = 0
     /// Where measured profiles are kept; nil: nowhere.

@@ -12,6 +12,11 @@ extension PolicyKind: ExpressibleByArgument {
     package static var allValueStrings: [String] { allCases.map(\.name) }
 }
 
+extension VerificationKind: ExpressibleByArgument {
+    package init?(argument: String) { self.init(name: argument) }
+    package static var allValueStrings: [String] { allCases.map(\.name) }
+}
+
 enum DrafterName: String, ExpressibleByArgument, CaseIterable {
     case lookup, suffix, model
     var kind: EngineOptions.DrafterKind {
@@ -50,6 +55,9 @@ struct EngineArguments: ParsableArguments {
     @Option(name: [.customShort("d"), .long], help: "A draft model, with the same tokens or with many of them.")
     var draft: String?
 
+    @Flag(help: "Draft with the model's own weights in Q4_0, made while it is loaded.")
+    var selfDraft = false
+
     @Option(help: "Storage of the KV cache: \(KVName.allCases.map(\.rawValue).joined(separator: ", ")).")
     var kv = KVName.auto
 
@@ -62,6 +70,28 @@ struct EngineArguments: ParsableArguments {
     @Option(name: [.customShort("c"), .long], help: "Longest sequence in tokens; 0: what the model was made for.")
     var context = 0
 
+    func validate() throws {
+        if selfDraft, draft != nil { throw ValidationError("give either --draft or --self-draft") }
+    }
+
+    /// The draft model that is asked for. Says what it shares with the target where that is not everything.
+    func draftModel(for target: LanguageModel) throws -> LanguageModel? {
+        guard selfDraft else { return try draft.map { try loadDraft($0, for: target) } }
+        let bar = LoadBar(path: "draft")
+        return try target.makeDraft(threads: try threadCount(threads)) { done, total in
+            bar.show(done, total)
+            return !Interrupt.isRequested
+        }
+    }
+
+    private func loadDraft(_ path: String, for target: LanguageModel) throws -> LanguageModel {
+        let model = try loadModel(path, threads: threads)
+        if let map = try vocabularyMap(target: target, draft: model) {
+            Output.note("The draft model has another vocabulary: \(map.summary).")
+        }
+        return model
+    }
+
     func options() -> EngineOptions {
         var options = EngineOptions()
         options.kvFormat = kv.format
@@ -69,16 +99,6 @@ struct EngineArguments: ParsableArguments {
         options.threads = threads
         options.contextTokens = context
         return options
-    }
-
-    /// The draft model that is asked for. Says what it shares with the target where that is not everything.
-    func draftModel(for target: LanguageModel) throws -> LanguageModel? {
-        guard let draft else { return nil }
-        let model = try loadModel(draft, threads: threads)
-        if let map = try vocabularyMap(target: target, draft: model) {
-            Output.note("The draft model has another vocabulary: \(map.summary).")
-        }
-        return model
     }
 }
 

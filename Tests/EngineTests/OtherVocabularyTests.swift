@@ -71,6 +71,28 @@ import Testing
         #expect((one.draftTokens, one.draftPasses, one.steps) == (other.draftTokens, other.draftPasses, other.steps))
     }
 
+    /// Ratio tests draw from the draft's distribution and weigh it against the target's, both over the target's ids.
+    @Test(arguments: [VerificationKind.rejection, .block]) func idsDoNotMatterUnderRatioTests(
+        _ verification: VerificationKind
+    ) throws {
+        let requests = try Self.requests.get().map { request in
+            var other = request
+            other.verification = verification
+            return other
+        }
+        let results = try [TestModels.draft(), Self.shuffled.get()].map { try generate(Self.engine($0), requests) }
+        #expect(results.allSatisfy(\.problems.isEmpty) && results[0].outcomes == results[1].outcomes)
+        #expect(results[0].statistics.acceptedTokens > 0)
+        #expect(results[0].statistics.acceptedPerPosition == results[1].statistics.acceptedPerPosition)
+        // The greedy ones.
+        let reference = try Self.reference.get().outcomes
+        let missing = try generate(Self.engine(Self.draft(without: 2..<3, of: 10)), requests)
+        for index in stride(from: 0, to: requests.count, by: 2) {
+            #expect(results[1].outcomes[index] == reference[index] && missing.outcomes[index] == reference[index])
+        }
+        #expect(missing.problems.isEmpty && missing.statistics.acceptedTokens > 0)
+    }
+
     /// A tenth, or more than a half, of the tokens is missing.
     @Test(arguments: [(2..<3, 0.85), (0..<6, 0.35)]) func missingTokensCostAcceptance(
         _ remainders: Range<Int>, _ share: Double
