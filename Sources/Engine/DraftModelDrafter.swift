@@ -20,9 +20,13 @@ package final class DraftModelDrafter: Drafter {
     private var coupling = CouplingLearner()
     /// Whether drafts come with the model's own probability of each token.
     package var reportsProbability = false
+    /// nil: it is learned.
+    package var fixedStrength: CouplingStrength?
     package private(set) var passes = 0
     /// The passes of the latest call.
     package private(set) var latestPasses: [StepOutcome.DraftPass] = []
+    /// The drafts of the latest call that were drawn from the model's distribution, by request.
+    package private(set) var latestSamples: [UInt64: SampledDraft] = [:]
 
     package init(executor: any StepExecutor, maxRows: Int, contextTokens: Int, targetVocabulary: Int) {
         self.executor = executor
@@ -71,10 +75,18 @@ package final class DraftModelDrafter: Drafter {
         var constraint: GrammarConstraint?
         var draft: [Int32] = []
         var choices: [DraftChoice] = []
+        /// The same for requests under a ratio test.
+        var sampled = SampledDraft()
         /// Tokens in the draft's cache, those of this draft included.
         var cached: Int
         var isDone: Bool { draft.count >= limit }
         var missing: Int { request.tokens.count + draft.count - cached }
+
+        mutating func append(_ choice: DraftChoice) {
+            draft.append(choice.token)
+            choices.append(choice)
+            if request.parameters.hasPenalties { history.append(choice.token) }
+        }
 
         func token(_ position: Int) -> Int32 {
             position < request.tokens.count ? request.tokens[position] : draft[position - request.tokens.count]
@@ -90,7 +102,7 @@ package final class DraftModelDrafter: Drafter {
     package func draft(
         _ requests: [DraftRequest], goesOn: (_ drafts: [[DraftChoice]]) -> [Bool]
     ) throws -> [[DraftChoice]] {
-        latestPasses = []
+        (latestPasses, latestSamples) = ([], [:])
         var progress = requests.map(begin)
         defer { keep(progress) }
         var isFirst = true
@@ -105,6 +117,9 @@ package final class DraftModelDrafter: Drafter {
             for (index, wanted) in goesOn(progress.map(\.choices)).enumerated() where !wanted {
                 progress[index].limit = progress[index].draft.count
             }
+        }
+        latestSamples = progress.reduce(into: [:]) { result, entry in
+            if entry.request.coins != nil, !entry.draft.isEmpty { result[entry.request.id] = entry.sampled }
         }
         return progress.map(\.choices)
     }
@@ -157,19 +172,36 @@ package final class DraftModelDrafter: Drafter {
     private func draw(_ entry: inout Progress, _ logits: Span<Float>) {
         let request = entry.request
         do {
-            let constraint = entry.constraint.map { [$0] } ?? []
+            let processors = request.processors + (entry.constraint.map { [$0] } ?? [])
+            if let coins = request.coins { return try sample(&entry, logits, processors, coins) }
             let choice = try sampler.draft(
-                logits: logits, parameters: request.parameters, processors: request.processors + constraint,
-                history: entry.history, noise: request.noise, position: request.tokens.count + entry.draft.count,
-                strength: coupling.strength(temperature: request.parameters.temperature),
+                logits: logits, parameters: request.parameters, processors: processors, history: entry.history,
+                noise: request.noise, position: request.tokens.count + entry.draft.count,
+                strength: fixedStrength ?? coupling.strength(temperature: request.parameters.temperature),
                 reportsProbability: reportsProbability)
             try entry.constraint?.advance(choice.token)
-            entry.draft.append(choice.token)
-            entry.choices.append(choice)
-            if request.parameters.hasPenalties { entry.history.append(choice.token) }
+            entry.append(choice)
         } catch {
             // Logits that cannot be used end the draft, not the request: the target does not depend on them.
             entry.limit = entry.draft.count
         }
+    }
+
+    /// Adds a token that is drawn from the draft's own distribution. What a scheduler gets to know of it is true of the
+    /// distribution, whichever token it is.
+    private func sample(
+        _ entry: inout Progress, _ logits: Span<Float>, _ processors: [any LogitProcessor], _ coins: RatioCoins
+    ) throws {
+        let proposal = try sampler.distribution(
+            logits: logits, parameters: entry.request.parameters, processors: processors, history: entry.history)
+        let place = entry.draft.count
+        entry.sampled.draw(from: proposal, coin: coins.coin(.draft, place))
+        let token = entry.sampled.tokens[place]
+        entry.append(
+            DraftChoice(
+                token: token, margin: min(Float(proposal.margin), DraftChoice.largestMargin),
+                probability: Float(proposal.largest)))
+        // Last of all: a token that is drawn is verified, even if nothing can follow it.
+        try entry.constraint?.advance(token)
     }
 }

@@ -2,7 +2,7 @@ import Formats
 package import Kernels
 package import Model
 package import Scheduling
-import Speculation
+package import Speculation
 
 /// How an engine is set up; checked by `validate`.
 package struct EngineOptions: Sendable {
@@ -21,6 +21,9 @@ package struct EngineOptions: Sendable {
     /// 0: 2 for `goodput`, which takes those that are worth their rows, 1 for the others.
     package var treeWidth = 0
     package var draftModel: LanguageModel?
+    /// How strongly a draft model follows its own distribution against the noise that it shares with the target; nil: as much
+    /// as is learned to agree most often.
+    package var coupling: CouplingStrength?
     /// nil: after the model.
     package var kvFormat: KVFormat?
     package var activations = Activations.Precision.q8
@@ -38,6 +41,8 @@ package struct EngineOptions: Sendable {
     package var draftPoolBytes = 64 << 20
     /// Keep a record of each step's decisions.
     package var traces = false
+    /// Keep in it also what was drafted and what retrieval found.
+    package var tracesDrafts = false
     /// Microseconds that passes are measured for when the engine is created; 0: the sizes of the models say what they cost.
     package var profileTime = 0
     /// Where measured profiles are kept; nil: nowhere.

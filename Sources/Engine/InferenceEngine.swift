@@ -3,7 +3,7 @@ import Formats
 import Glibc
 import Kernels
 package import Model
-import Scheduling
+package import Scheduling
 package import Speculation
 
 /// Runs the requests of one target model. Any thread may submit, cancel, poll and ask for statistics; steps are taken
@@ -28,6 +28,9 @@ package final class InferenceEngine: @unchecked Sendable {
     private var cancelled: Set<UInt64> = []
     /// How many samples each request still has.
     private var live: [UInt64: Int] = [:]
+    private var liveSamples: Set<UInt64> = []
+    /// Drafts of the host, by sample.
+    private var offers: [UInt64: HostDraft] = [:]
     private var queued = 0
     private var nextID: UInt64 = 1
     private var events: [EngineEvent] = []
@@ -55,6 +58,7 @@ package final class InferenceEngine: @unchecked Sendable {
                 executor: own, maxRows: options.maxStepTokens, contextTokens: draft.configuration.contextLength,
                 targetVocabulary: target.configuration.vocabularySize)
             drafter?.reportsProbability = options.policy == .adaspec
+            drafter?.fixedStrength = options.coupling
             draftExecutor = own
         }
         let costs = try ProfileSubject(
@@ -70,20 +74,28 @@ package final class InferenceEngine: @unchecked Sendable {
             speculator: speculator)
     }
 
-    /// An engine whose passes run elsewhere; `target` gives tokenizer and sizes only, and a draft model is not used.
-    /// `other` is a second source of drafts.
+    /// An engine whose passes run elsewhere, those of a draft model too where `draftExecutor` is given; `target` gives
+    /// tokenizer and sizes only. `other` is a second source of drafts.
     package convenience init(
         target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter,
-        other: (any RetrievalDrafter)? = nil
+        other: (any RetrievalDrafter)? = nil, draftExecutor: (any StepExecutor)? = nil
     ) throws {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
-        let costs = StepCosts(
-            target: .guess(weightsBytes: 1 << 20, parameters: 1 << 20, kvBytesPerToken: 1 << 10, maxRows: 256))
+        func guess(_ size: Int) -> PassCosts {
+            .guess(weightsBytes: size, parameters: size, kvBytesPerToken: 1 << 10, maxRows: 256)
+        }
+        let costs = StepCosts(target: guess(1 << 20), draft: draftExecutor.map { _ in guess(1 << 16) })
+        let model = draftExecutor.map {
+            DraftModelDrafter(
+                executor: $0, maxRows: options.maxStepTokens, contextTokens: sizing.contextTokens,
+                targetVocabulary: executor.vocabularySize)
+        }
+        model?.reportsProbability = options.policy == .adaspec
         let speculator = Speculator(
             policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
             costs: costs,
-            retrieval: [(.lookup, drafter)] + (other.map { [(.suffix, $0)] } ?? []), model: nil, log: options.log)
+            retrieval: [(.lookup, drafter)] + (other.map { [(.suffix, $0)] } ?? []), model: model, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
             speculator: speculator)
@@ -152,6 +164,7 @@ package final class InferenceEngine: @unchecked Sendable {
         let id = nextID
         nextID += UInt64(samples)
         live[id] = samples
+        liveSamples.formUnion(id..<nextID)
         queued += samples
         statistics.submittedRequests += samples
         return id
@@ -188,6 +201,27 @@ package final class InferenceEngine: @unchecked Sendable {
         }
     }
 
+    /// Tokens that the host expects of a sample after `position` output tokens. They take the place of what it expected before;
+    /// none expect nothing.
+    package func offerDraft(_ sample: UInt64, position: Int, tokens: [Int32]) throws {
+        let (context, vocabulary) = (sizing.contextTokens, target.configuration.vocabularySize)
+        guard (0...context).contains(position) else {
+            throw Failure.invalid("position is \(position); it must be from 0 to the context's \(context) tokens")
+        }
+        guard tokens.count <= context else {
+            throw Failure.invalid("count is \(tokens.count), but the context is \(context) tokens long")
+        }
+        if let at = tokens.firstIndex(where: { $0 < 0 || Int($0) >= vocabulary }) {
+            throw Failure.invalid("tokens[\(at)] is \(tokens[at]); token ids are from 0 to \(vocabulary - 1)")
+        }
+        try state.withLock {
+            guard liveSamples.contains(sample) else {
+                throw Failure(.notFound, "request \(sample) is not known, or has finished already")
+            }
+            offers[sample] = HostDraft(position: position, tokens: tokens)
+        }
+    }
+
     // MARK: Steps
 
     /// One step on this thread; false when there was nothing to do.
@@ -204,14 +238,16 @@ package final class InferenceEngine: @unchecked Sendable {
 
     /// To be called with the step lock held.
     private func takeStep() -> Bool {
-        let (arrived, ended) = state.withLock {
+        let (arrived, ended, offered) = state.withLock {
             defer {
                 inbox = []
                 cancelled = []
+                offers = [:]
             }
-            return (inbox, cancelled)
+            return (inbox, cancelled, offers)
         }
         runner.add(arrived)
+        runner.take(offered)
         var happened = runner.cancel(ended)
         let worked = !runner.isIdle
         happened += runner.step()
@@ -226,6 +262,9 @@ package final class InferenceEngine: @unchecked Sendable {
             for event in happened where event.kind == .finish {
                 let left = live[event.requestID, default: 1] - 1
                 live[event.requestID] = left > 0 ? left : nil
+                let sample = event.requestID + UInt64(event.sampleIndex)
+                liveSamples.remove(sample)
+                offers[sample] = nil
             }
             var fresh = runner.statistics
             fresh.submittedRequests = statistics.submittedRequests
@@ -291,6 +330,9 @@ package final class InferenceEngine: @unchecked Sendable {
             return result
         }
     }
+
+    /// How far the policy's estimates and what came of them are apart; waits for the step that is under way.
+    package func calibration() -> Calibration? { stepLock.withLock { runner.speculator.calibration } }
 
     /// What the requests that run hold; waits for the step that is under way.
     package func inspect() -> EngineInspection { stepLock.withLock { runner.inspection } }

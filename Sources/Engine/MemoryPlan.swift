@@ -66,14 +66,29 @@ package struct MemoryPlan: Sendable {
     package let scratchBytes: Int
     package let peakBytes: Int
 
-    package init(targetPath: String, draftPath: String?, options: EngineOptions) throws {
+    /// Where a draft model comes from.
+    package enum Draft {
+        case file(path: String)
+        /// Made of the target.
+        case own
+    }
+
+    package init(targetPath: String, draft: Draft?, options: EngineOptions) throws {
         let target = try ModelRequirements(path: targetPath)
-        let draft = try draftPath.map { try ModelRequirements(path: $0) }
+        var shape: ModelConfiguration?
+        switch draft {
+        case nil: draftWeightsBytes = 0
+        case .file(let path):
+            let requirements = try ModelRequirements(path: path)
+            shape = requirements.configuration
+            draftWeightsBytes = requirements.weightsBytes
+        case .own:
+            shape = target.configuration
+            draftWeightsBytes = try target.selfDraft().weightsBytes
+        }
         let sizing = try EngineSizing(
-            target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
-            options: options)
+            target: target.configuration, targetKV: target.defaultKVFormat, draft: shape, options: options)
         targetWeightsBytes = target.weightsBytes
-        draftWeightsBytes = draft?.weightsBytes ?? 0
         kvBlockTokens = Kernels.kvBlockTokens
         kvBytesPerToken = sizing.kvBytesPerToken
         let blocks = EngineSizing.blocks(forTokens: sizing.contextTokens)

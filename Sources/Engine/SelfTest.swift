@@ -58,7 +58,7 @@ package struct SelfTest {
         let alone = try engine { $0.threads = 1 }
         let reference = try requests.map { try outputs(of: [$0], alone)[0] }
         var first: SelfTestCheck?
-        for (name, arm) in arms {
+        for (name, arm) in arms(reference) {
             let (outputs, remark) = try arm()
             let check = Self.compare(name, outputs, with: reference, remark)
             if !check.passed, first == nil { first = check }
@@ -72,13 +72,14 @@ package struct SelfTest {
     /// How all requests are computed once more, and what to say of it.
     private typealias Arm = () throws -> (outputs: [[Int32]], remark: String)
 
-    private var arms: [(String, Arm)] {
+    private func arms(_ reference: [[Int32]]) -> [(String, Arm)] {
         var arms: [(String, Arm)] = [
             ("batched", { try simple { $0.threads = 1 } }),
             ("threads", { try simple { $0.threads = max(2, options.threadCount) } }),
             ("chunked", { try simple { $0.maxStepTokens = 32 } }),
             ("speculative, prompt lookup", { try speculative(.static, .lookup) }),
             ("speculative, suffix automaton", { try speculative(.static, .suffix) }),
+            ("speculative, drafts of the host", { try offered(reference) }),
         ]
         if options.draftModel != nil {
             arms.append(("speculative, draft model", { try speculative(.static, .model) }))
@@ -118,6 +119,23 @@ package struct SelfTest {
         let outputs = try outputs(of: requests, engine)
         let figures = engine.snapshot()
         return (outputs, "\(figures.acceptedTokens) of \(figures.draftTokens) drafted tokens accepted")
+    }
+
+    /// The host knows the outputs, but for one token of each.
+    private func offered(_ reference: [[Int32]]) throws -> (outputs: [[Int32]], remark: String) {
+        let engine = try engine { $0.policy = .static }
+        var collected = Collected()
+        for (index, request) in requests.enumerated() {
+            var draft = reference[index]
+            let wrong = 4 + index
+            if wrong < draft.count { draft[wrong] = draft[wrong] == 0 ? 1 : 0 }
+            let id = try engine.submit(request)
+            try engine.offerDraft(id, position: 0, tokens: draft)
+            collected.expect(id)
+        }
+        while try collected.step(engine) {}
+        let figures = engine.snapshot()
+        return (collected.outputs, "\(figures.acceptedTokens) of \(figures.draftTokens) drafted tokens accepted")
     }
 
     /// Half of the requests lose their places to the others while they run.

@@ -25,6 +25,8 @@ struct ActiveSequence {
     /// The finish event was made; the sequence goes with the step.
     var isEnded = false
     private(set) var history: TokenHistory
+    /// What the host expects of the output.
+    private(set) var hostDraft: HostDraft?
     var text: TextStream
     var promptLogprobs: TokenLogprobs?
     var statistics = RequestStatistics()
@@ -41,7 +43,7 @@ struct ActiveSequence {
         options = submission.options
         ownProcessors = submission.options.sampling.processors
         constraint = submission.constraint
-        noise = GumbelNoise(seed: submission.seed, sample: UInt32(submission.sample))
+        noise = submission.noise
         tokens = submission.promptTokens
         promptCount = submission.promptTokens.count
         self.limit = limit
@@ -124,9 +126,21 @@ struct ActiveSequence {
     mutating func append(_ token: Int32, at time: Int64) throws {
         try constraint?.advance(token)
         tokens.append(token)
+        followHostDraft()
         if options.sampling.hasPenalties { history.append(token) }
         if firstToken == nil { firstToken = time }
         latestToken = time
+    }
+
+    /// Takes the place of what was offered before.
+    mutating func take(_ draft: HostDraft) {
+        hostDraft = draft
+        followHostDraft()
+    }
+
+    private mutating func followHostDraft() {
+        hostDraft?.follow(tokens[promptCount...])
+        if hostDraft?.isSpent == true { hostDraft = nil }
     }
 
     /// The output so far is in an event.

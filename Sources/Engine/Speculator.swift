@@ -15,6 +15,8 @@ struct SpeculationAsk {
     /// Tokens that the request may still get.
     let remaining: Int
     let targetTPOT: Double?
+    /// The host's own draft, if it has one.
+    let offered: RetrievalDraft?
 }
 
 /// What was drafted for a request.
@@ -29,6 +31,8 @@ struct SpeculativeDraft {
     var choices: [DraftChoice] = []
     /// The next best token of each feature's position; empty where drafts do not branch.
     var runnersUp: [Int32?] = []
+    /// The draft as it was drawn, for requests under a ratio test; nothing may shorten it that looks at what was drawn.
+    var sampled: SampledDraft?
     /// What retrieval found, whether it is used or not.
     var found: [(source: DraftSource, draft: RetrievalDraft)] = []
     /// Why it is not longer.
@@ -75,6 +79,9 @@ final class Speculator {
     /// 0 where the policy has no estimates.
     var calibrationError: Double { policy.calibrationError ?? 0 }
 
+    /// By estimate; nil where the policy has none.
+    var calibration: Calibration? { (policy as? GoodputPolicy)?.survival.calibration }
+
     func forget(_ id: UInt64) {
         policy.forget(id)
         model?.forget(id)
@@ -110,6 +117,7 @@ final class Speculator {
         var drafts = look(asks)
         pose(asks, base, drafts)
         var wishes = wishes(asks, drafts)
+        SampledRows.giveFirst(asks, budget: view.rowBudget, &wishes)
         var requests = asks.map(\.request)
         for index in wishes.indices where wishes[index].length > 0 {
             let room = reserve(requests[index].id, wishes[index].length)
@@ -120,25 +128,32 @@ final class Speculator {
         }
         take(wishes, &drafts)
         runModel(asks, requests, wishes, &drafts)
-        if branches { for index in drafts.indices { drafts[index].findRunnersUp() } }
+        // A ratio test knows chains only.
+        if branches {
+            for index in drafts.indices where asks[index].request.coins == nil { drafts[index].findRunnersUp() }
+        }
         let rest = cut(asks, wishes, &drafts)
         branch(&drafts, rows: rest, reserve)
         expectedTokens = isOff ? nil : timed { policy.expectedTokens(view, verified(drafts)) }
         return drafts
     }
 
-    /// What retrieval finds for those that may use it.
+    /// What the host offered and retrieval finds for those that may use it.
     private func look(_ asks: [SpeculationAsk]) -> [SpeculativeDraft] {
         var drafts = asks.map { _ in SpeculativeDraft() }
         let able = asks.indices.filter { asks[$0].request.limit > 0 && asks[$0].fixedLength != 0 }
+        func note(_ source: DraftSource, _ draft: RetrievalDraft, _ index: Int) {
+            let request = asks[index].request
+            let allowed = request.constraint?.limiting(draft, to: request.limit) ?? draft
+            if !allowed.tokens.isEmpty { drafts[index].found.append((source, allowed)) }
+        }
+        for index in able {
+            if let offered = asks[index].offered, !offered.tokens.isEmpty { note(.host, offered, index) }
+        }
         for entry in retrieval {
             do {
                 let found = try entry.drafter.lookUp(able.map { asks[$0].request })
-                for (index, draft) in zip(able, found) {
-                    let allowed =
-                        asks[index].request.constraint?.limiting(draft, to: asks[index].request.limit) ?? draft
-                    if !allowed.tokens.isEmpty { drafts[index].found.append((entry.source, allowed)) }
-                }
+                for (index, draft) in zip(able, found) { note(entry.source, draft, index) }
             } catch {
                 log.write(.warning, "drafting failed, this step goes on without: \(error)")
             }
@@ -161,6 +176,7 @@ final class Speculator {
             own.neededTokens = ask.neededTokens
             own.targetTPOT = ask.targetTPOT
             own.isPeculiar = ask.isPeculiar
+            own.drawsDrafts = request.coins != nil
             return own
         }
     }
@@ -205,14 +221,16 @@ final class Speculator {
         do {
             let choices = try model.draft(drafting.map { requests[$0] }) { choices in
                 for (index, own) in zip(drafting, choices) { drafts[index].features = own.map(\.view) }
-                if isOff { return drafting.map { _ in true } }
-                let goesOn = timed { policy.extend(view, table.costs, views(drafts)) }
-                return drafting.map { asks[$0].fixedLength != nil || goesOn[$0] }
+                let goesOn = isOff ? nil : timed { policy.extend(view, table.costs, views(drafts)) }
+                var wanted = drafting.map { asks[$0].fixedLength != nil || goesOn?[$0] ?? true }
+                SampledRows.giveNext(asks, wishes, drafting, budget: view.rowBudget, &wanted, &drafts)
+                return wanted
             }
             for (index, own) in zip(drafting, choices) {
                 drafts[index].choices = own
                 drafts[index].features = own.map(\.view)
                 drafts[index].tokens = own.map(\.token)
+                drafts[index].sampled = model.latestSamples[requests[index].id]
             }
         } catch {
             log.write(.warning, "drafting failed, this step goes on without: \(error)")
@@ -245,8 +263,13 @@ final class Speculator {
                 lengths[index] = max(0, min(chosen[index], drafted[index]))
             }
         }
-        var budget = view.rowBudget
+        // What was drawn from a distribution is verified, and has its rows already.
+        var budget = drafts.reduce(view.rowBudget) { $0 - ($1.sampled?.tokens.count ?? 0) }
         for index in drafts.indices {
+            if drafts[index].sampled != nil {
+                if drafted[index] < wishes[index].length, drafts[index].limit != .budget { drafts[index].limit = .gain }
+                continue
+            }
             let length = min(lengths[index], budget)
             if length < lengths[index] {
                 drafts[index].limit = .budget
@@ -314,6 +337,7 @@ final class Speculator {
         account.draftTime = outcome.draftTime
         account.targetTime = outcome.targetTime
         account.expectedTokens = expectedTokens
+        account.outcome = outcome
         account.speculated = outcome.requests.contains { !$0.features.isEmpty } || !outcome.draftPasses.isEmpty
         return account
     }
@@ -329,7 +353,9 @@ final class Speculator {
 
     /// What the target said where the draft model drafted.
     func observe(_ draft: SpeculativeDraft, target tokens: ArraySlice<Int32>, temperature: Float) {
-        if draft.source == .model { model?.observe(draft.choices, target: tokens, temperature: temperature) }
+        if draft.source == .model, draft.sampled == nil {
+            model?.observe(draft.choices, target: tokens, temperature: temperature)
+        }
     }
 
     private func timed<Result>(_ body: () -> Result) -> Result {
@@ -344,7 +370,8 @@ extension DraftRequest {
     fileprivate func limited(to length: Int, blocks: [Int32]) -> DraftRequest {
         DraftRequest(
             id: id, tokens: tokens, limit: min(limit, length), blocks: blocks, parameters: parameters,
-            processors: processors, history: history, noise: noise, constraint: constraint, isolation: isolation)
+            processors: processors, history: history, noise: noise, constraint: constraint, isolation: isolation,
+            coins: coins)
     }
 }
 

@@ -49,14 +49,16 @@ extension ActiveSequence {
     var isPeculiar: Bool { options.sampling.hasPenalties || constraint != nil }
 
     func ask(neededTokens: Double) -> SpeculationAsk {
+        let limit = min(draftRoom, RequestOptions.mostDraftTokens)
         let request = DraftRequest(
-            id: id, tokens: tokens, limit: min(draftRoom, RequestOptions.mostDraftTokens), blocks: table.blocks,
+            id: id, tokens: tokens, limit: limit, blocks: table.blocks,
             parameters: options.sampling, processors: ownProcessors, history: history, noise: noise,
-            constraint: constraint, isolation: options.cacheSalt)
+            constraint: constraint, isolation: options.cacheSalt, coins: coins)
         return SpeculationAsk(
             request: request, fixedLength: options.draftTokens, isPeculiar: isPeculiar,
-            neededTokens: neededTokens, remaining: limit - tokens.count,
-            targetTPOT: options.targetTimePerOutputToken.map(Double.init))
+            neededTokens: neededTokens, remaining: self.limit - tokens.count,
+            targetTPOT: options.targetTimePerOutputToken.map(Double.init),
+            offered: hostDraft?.draft(after: outputCount, limit: limit))
     }
 
     func ends(with token: Int32, endOfGeneration: [Int32]) -> Bool {

@@ -46,6 +46,17 @@ final class StepRunner {
         }
     }
 
+    /// Takes what the host expects of requests; of those that have ended nothing is expected any more.
+    func take(_ offers: [UInt64: HostDraft]) {
+        if offers.isEmpty { return }
+        for index in waiting.indices {
+            if let draft = offers[waiting[index].id] { waiting[index].take(draft) }
+        }
+        for index in running.indices {
+            if let draft = offers[running[index].id] { running[index].take(draft) }
+        }
+    }
+
     /// Ends requests that the host cancelled, and those whose deadline has passed.
     func cancel(_ ids: Set<UInt64>) -> [EngineEvent] {
         let now = monotonicMicroseconds()
@@ -69,6 +80,7 @@ final class StepRunner {
     /// One step; what happened, in order.
     func step() -> [EngineEvent] {
         let start = monotonicMicroseconds()
+        let control = speculator.controlTime
         admit(now: start)
         guard !running.isEmpty else { return [] }
         running.sort { $0.urgency < $1.urgency }
@@ -96,6 +108,7 @@ final class StepRunner {
         running.removeAll(where: \.isEnded)
         statistics.steps += 1
         statistics.stepTime += monotonicMicroseconds() - start
+        closeRecord(start: start, controlTime: speculator.controlTime - control)
         updateGauges()
         return events
     }
@@ -202,6 +215,11 @@ final class StepRunner {
         /// The first row of the batch that is the request's.
         let firstRow: Int
         var verification: Verification
+        /// For drafts under a ratio test.
+        var ratio: RatioStep?
+
+        /// Whether the logits of a row of its draft count: a ratio test looks at all of them.
+        func wants(_ row: Int) -> Bool { ratio == nil ? verification.openRow == row : verification.isOpen }
     }
 
     /// A row whose logits are wanted.
@@ -223,7 +241,9 @@ final class StepRunner {
             let chunk = sequence.tokens[sequence.computed..<sequence.computed + entry.rows] + draft.tokens
             let first = batch.append(
                 tokens: chunk, position: sequence.computed, blocks: sequence.table.blocks, parents: draft.parents)
-            return Work(index: index, entry: entry, firstRow: first, verification: Verification(draft: draft))
+            return Work(
+                index: index, entry: entry, firstRow: first, verification: Verification(draft: draft),
+                ratio: RatioStep(drafts[entry.id], sequence))
         }
     }
 
@@ -258,13 +278,25 @@ final class StepRunner {
                     try running[index].reportPrompt(position, logits)
                 }
                 // What hangs on a token that the target did not choose says nothing.
-                guard let row = probe.draftRow, work[probe.work].verification.openRow == row else { return }
-                try choose(&work[probe.work].verification, &output[probe.work], index, logits)
+                guard let row = probe.draftRow, work[probe.work].wants(row) else { return }
+                try verify(&work[probe.work], &output[probe.work], logits)
             } catch let failure as Failure {
                 output[probe.work].ending = (.error, failure)
             }
         }
         return zip(work, output).flatMap { commit($0, $1) }
+    }
+
+    /// Takes a row into account: by itself, or under a ratio test when all rows of the draft are there.
+    private func verify(_ work: inout Work, _ output: inout StepOutput, _ logits: Span<Float>) throws {
+        guard work.ratio != nil else { return try choose(&work.verification, &output, work.index, logits) }
+        try work.ratio?.take(logits, running[work.index], sampler)
+        guard let ratio = work.ratio, ratio.isComplete else { return }
+        let (tokens, failure) = ratio.outcome()
+        for (row, token) in tokens.enumerated() where output.ending == nil {
+            try emit(token, &work.verification, &output, work.index, ratio.logits(row).span)
+        }
+        if let failure, output.ending == nil { throw failure }
     }
 
     /// The target's token in the next open row.
@@ -280,6 +312,15 @@ final class StepRunner {
         let token = try sampler.choose(
             logits: logits, parameters: sequence.options.sampling, processors: sequence.processors,
             history: sequence.history, noise: sequence.noise, position: sequence.tokens.count)
+        try emit(token, &verification, &output, index, logits)
+    }
+
+    /// Gives the request its next token, whose row has these logits.
+    private func emit(
+        _ token: Int32, _ verification: inout Verification, _ output: inout StepOutput, _ index: Int,
+        _ logits: Span<Float>
+    ) throws {
+        let sequence = running[index]
         if sequence.ends(with: token, endOfGeneration: tokenizer.endOfGeneration) {
             verification.close()
             output.ending = (.stop, nil)

@@ -107,12 +107,14 @@ public func ftk_memory_plan_compute(
     report {
         let out = try output(plan, "plan")
         let target = try text(target_path, "target_path")
-        let draft = try draft_path.map { try text($0, "draft_path") }
+        let draft = try draft_path.map { try text($0, "draft_path") }.map { path -> MemoryPlan.Draft in
+            path == FTK_SELF_DRAFT ? .own : .file(path: path)
+        }
         var engine = try engineOptions(try options.map { try input($0, "options") })
         // Which drafter will run does not matter here: a draft path says that its memory is wanted.
         engine.draftModel = nil
         engine.drafter = .auto
-        let result = try MemoryPlan(targetPath: target, draftPath: draft, options: engine)
+        let result = try MemoryPlan(targetPath: target, draft: draft, options: engine)
         out.pointee.kv_block_tokens = UInt32(result.kvBlockTokens)
         out.pointee.target_weights_bytes = UInt64(result.targetWeightsBytes)
         out.pointee.draft_weights_bytes = UInt64(result.draftWeightsBytes)

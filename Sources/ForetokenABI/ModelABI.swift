@@ -19,18 +19,40 @@ public func ftk_model_open(
         let place = try required(model, "model")
         place.pointee = nil
         let path = try text(path, "path")
-        let given = try options.map { try input($0, "options") }
-        let threads = given?.threads ?? 0
-        guard threads <= 512 else {
-            throw Failure.invalid("threads is \(threads); it must be from 0 (automatic) to 512")
-        }
-        var progress: LoadProgress?
-        if let given, let callback = given.progress {
-            progress = { callback(UInt64($0), UInt64($1), given.progress_user_data) == 0 }
-        }
+        let given = try loadOptions(options)
         let loaded = try LanguageModel(
-            path: path, threads: threads > 0 ? Int(threads) : availableProcessors(), progress: progress)
+            path: path, threads: given.threads, progress: given.progress)
         place.pointee = retainedHandle(loaded)
+        return status(FTK_OK)
+    }
+}
+
+private func loadOptions(
+    _ options: UnsafePointer<ftk_model_options>?
+) throws -> (threads: Int, progress: LoadProgress?) {
+    let given = try options.map { try input($0, "options") }
+    let threads = given?.threads ?? 0
+    guard threads <= 512 else {
+        throw Failure.invalid("threads is \(threads); it must be from 0 (automatic) to 512")
+    }
+    var progress: LoadProgress?
+    if let given, let callback = given.progress {
+        progress = { callback(UInt64($0), UInt64($1), given.progress_user_data) == 0 }
+    }
+    return (threads > 0 ? Int(threads) : availableProcessors(), progress)
+}
+
+@_cdecl("ftk_model_make_draft") @implementation
+public func ftk_model_make_draft(
+    _ model: OpaquePointer!, _ options: UnsafePointer<ftk_model_options>!,
+    _ draft: UnsafeMutablePointer<OpaquePointer?>!
+) -> ftk_status {
+    report {
+        let place = try required(draft, "draft")
+        place.pointee = nil
+        let model = try object(model, LanguageModel.self, "model")
+        let given = try loadOptions(options)
+        place.pointee = retainedHandle(try model.makeDraft(threads: given.threads, progress: given.progress))
         return status(FTK_OK)
     }
 }

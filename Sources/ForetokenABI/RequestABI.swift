@@ -45,6 +45,18 @@ public func ftk_cancel(_ engine: OpaquePointer!, _ id: UInt64) -> ftk_status {
     }
 }
 
+@_cdecl("ftk_request_draft") @implementation
+public func ftk_request_draft(
+    _ engine: OpaquePointer!, _ id: UInt64, _ position: UInt64, _ tokens: UnsafePointer<Int32>!, _ count: Int
+) -> ftk_status {
+    report {
+        let engine = try object(engine, InferenceEngine.self, "engine")
+        let tokens = try array(tokens, count, "tokens")
+        try engine.offerDraft(id, position: Int(clamping: position), tokens: tokens)
+        return status(FTK_OK)
+    }
+}
+
 private func requestOptions(_ given: ftk_request_options) throws -> RequestOptions {
     var options = RequestOptions()
     options.prompt = try prompt(given)
@@ -75,6 +87,11 @@ private func requestOptions(_ given: ftk_request_options) throws -> RequestOptio
     options.cacheSalt = given.cache_salt
     options.samples = Int(given.n)
     guard given.reserved2 == 0 else { throw Failure.invalid("reserved2 is \(given.reserved2); it must be 0") }
+    guard let verification = VerificationKind(rawValue: given.verification) else {
+        throw Failure.invalid("verification is \(given.verification), which is none of the FTK_VERIFICATION_* values")
+    }
+    options.verification = verification
+    guard given.reserved3 == 0 else { throw Failure.invalid("reserved3 is \(given.reserved3); it must be 0") }
     options.userData = UInt(bitPattern: given.user_data)
     return options
 }

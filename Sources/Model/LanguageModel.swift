@@ -32,6 +32,18 @@ package final class LanguageModel: Sendable {
         quantization = loader.dominantType.name
     }
 
+    /// `model` with other weights.
+    init(_ model: LanguageModel, weights: Weights, weightsBytes: Int, quantization: String) {
+        path = model.path
+        name = model.name
+        configuration = model.configuration
+        tokenizer = model.tokenizer
+        parameters = model.parameters
+        self.weights = weights
+        self.weightsBytes = weightsBytes
+        self.quantization = quantization
+    }
+
     /// The KV type that `auto` means for this model.
     package var defaultKVFormat: KVFormat { quantization == TensorType.f32.name ? .f32 : .f16 }
 }
@@ -51,6 +63,7 @@ package struct ModelRequirements: Sendable {
     package let quantization: String
     package let name: String
     package let defaultKVFormat: KVFormat
+    private let matrixSizes: [String: MatrixSize]
 
     package init(path: String) throws {
         let checkpoint = try Checkpoint(path: path)
@@ -62,5 +75,16 @@ package struct ModelRequirements: Sendable {
         quantization = loader.dominantType.name
         name = checkpoint.name
         defaultKVFormat = loader.dominantType == .f32 ? .f32 : .f16
+        matrixSizes = loader.matrixSizes
+    }
+
+    /// What a draft model made of this one would take; fails where none is made.
+    package func selfDraft() throws -> SelfDraftPlan {
+        let outputName = configuration.tiesEmbeddings ? "token_embd.weight" : "output.weight"
+        guard let output = matrixSizes[outputName] else {
+            throw Failure(.internalError, "\(name): the output matrix was not counted")
+        }
+        return try SelfDraftPlan(
+            layers: matrixSizes.filter { $0.key.hasPrefix("blk.") }.map(\.value), output: output, path: name)
     }
 }

@@ -13,6 +13,8 @@ struct TensorLoader {
     private(set) var weightsBytes = 0
     /// Elements of matrices per type, to tell what a model is mostly made of.
     private(set) var elementsByType: [TensorType: Int] = [:]
+    /// What each matrix takes in memory.
+    private(set) var matrixSizes: [String: MatrixSize] = [:]
     private let allocates: Bool
 
     /// A stretch of a file and where it goes: as it is, or interleaved by groups of 16 rows.
@@ -68,6 +70,7 @@ struct TensorLoader {
         let format = entry.type.blockFormat
         let rowBytes = entry.byteCount / rows
         guard packs, let packed = PackedFormat(format) else {
+            matrixSizes[name] = MatrixSize(rows: rows, columns: columns, bytes: entry.byteCount)
             guard let target = try allocate(entry.byteCount, for: name) else { return nil }
             for start in stride(from: 0, to: entry.byteCount, by: Self.pieceBytes) {
                 let count = min(Self.pieceBytes, entry.byteCount - start)
@@ -82,6 +85,7 @@ struct TensorLoader {
         else {
             throw Failure(.outOfMemoryBudget, "tensor \(name) exceeds the address space")
         }
+        matrixSizes[name] = MatrixSize(rows: rows, columns: columns, bytes: total)
         guard let target = try allocate(total, for: name) else { return nil }
         let packing = Packing(format: packed, columns: columns, rowBytes: rowBytes, groupBytes: groupBytes)
         let step = max(1, Self.pieceBytes / (16 * rowBytes)) * 16

@@ -52,6 +52,15 @@ struct Weights: @unchecked Sendable {
         self.layers = layers
         storages = loader.storages
     }
+
+    /// Other matrices in the place of `model`'s; all else is shared, and its memory kept.
+    init(like model: Weights, output: WeightMatrix, layers: [LayerWeights], adding storages: [Storage]) {
+        embedding = model.embedding
+        self.output = output
+        outputNorm = model.outputNorm
+        self.layers = layers
+        self.storages = model.storages + storages
+    }
 }
 
 extension LayerWeights {

@@ -35,7 +35,7 @@ struct CompareCommand: ParsableCommand {
         guard repeats > 0 else { throw Failure.invalid("--repeats is \(repeats); it must be above 0") }
         let text = try prompt ?? standardInput()
         let target = try loadModel(model.model, threads: engine.threads)
-        let draft = try engine.draft.map { try loadModel($0, threads: engine.threads) }
+        let draft = try engine.draftModel(for: target)
         var arms = try makeArms(target, draft)
         defer { for arm in arms { arm.engine.stop() } }
         var request = RequestOptions()

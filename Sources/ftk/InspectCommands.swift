@@ -25,7 +25,7 @@ struct ScoreCommand: ParsableCommand {
         request.promptLogprobs = top
         var options = engine.options()
         options.draftModel = nil
-        guard engine.draft == nil else { throw Failure.invalid("score uses no draft model") }
+        guard engine.draft == nil, !engine.selfDraft else { throw Failure.invalid("score uses no draft model") }
         let runner = try InferenceEngine(target: try loadModel(model.model, threads: engine.threads), options: options)
         defer { runner.stop() }
         guard let event = try runner.complete(request).prompt, let logprobs = event.logprobs else {
@@ -156,7 +156,8 @@ struct PlanCommand: ParsableCommand {
     @OptionGroup var output: JSONFlag
 
     func run() throws {
-        let plan = try MemoryPlan(targetPath: model.model, draftPath: engine.draft, options: engine.options())
+        let draft = engine.selfDraft ? .own : engine.draft.map { MemoryPlan.Draft.file(path: $0) }
+        let plan = try MemoryPlan(targetPath: model.model, draft: draft, options: engine.options())
         let members: [(String, JSONText)] = [
             ("target_weights_bytes", .int(plan.targetWeightsBytes)),
             ("draft_weights_bytes", .int(plan.draftWeightsBytes)),

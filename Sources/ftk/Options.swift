@@ -12,6 +12,11 @@ extension PolicyKind: ExpressibleByArgument {
     package static var allValueStrings: [String] { allCases.map(\.name) }
 }
 
+extension VerificationKind: ExpressibleByArgument {
+    package init?(argument: String) { self.init(name: argument) }
+    package static var allValueStrings: [String] { allCases.map(\.name) }
+}
+
 enum DrafterName: String, ExpressibleByArgument, CaseIterable {
     case lookup, suffix, model
     var kind: EngineOptions.DrafterKind {
@@ -50,6 +55,9 @@ struct EngineArguments: ParsableArguments {
     @Option(name: [.customShort("d"), .long], help: "A draft model with the same tokens.")
     var draft: String?
 
+    @Flag(help: "Draft with the model's own weights in Q4_0, made while it is loaded.")
+    var selfDraft = false
+
     @Option(help: "Storage of the KV cache: \(KVName.allCases.map(\.rawValue).joined(separator: ", ")).")
     var kv = KVName.auto
 
@@ -61,6 +69,20 @@ struct EngineArguments: ParsableArguments {
 
     @Option(name: [.customShort("c"), .long], help: "Longest sequence in tokens; 0: what the model was made for.")
     var context = 0
+
+    func validate() throws {
+        if selfDraft, draft != nil { throw ValidationError("give either --draft or --self-draft") }
+    }
+
+    /// The draft model that is asked for.
+    func draftModel(for target: LanguageModel) throws -> LanguageModel? {
+        guard selfDraft else { return try draft.map { try loadModel($0, threads: threads) } }
+        let bar = LoadBar(path: "draft")
+        return try target.makeDraft(threads: try threadCount(threads)) { done, total in
+            bar.show(done, total)
+            return !Interrupt.isRequested
+        }
+    }
 
     func options() -> EngineOptions {
         var options = EngineOptions()

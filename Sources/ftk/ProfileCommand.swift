@@ -24,7 +24,7 @@ struct ProfileCommand: ParsableCommand {
         }
         let target = try loadModel(model.model, threads: engine.threads)
         var options = engine.options()
-        options.draftModel = try engine.draft.map { try loadModel($0, threads: engine.threads) }
+        options.draftModel = try engine.draftModel(for: target)
         if let draft = options.draftModel {
             try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer)
         }

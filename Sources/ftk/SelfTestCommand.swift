@@ -16,7 +16,7 @@ struct SelfTestCommand: ParsableCommand {
     func run() throws {
         var options = engine.options()
         let target = try loadModel(model.model, threads: engine.threads)
-        options.draftModel = try engine.draft.map { try loadModel($0, threads: engine.threads) }
+        options.draftModel = try engine.draftModel(for: target)
         var checks: [SelfTestCheck] = []
         defer { if output.json { Output.line(json(checks).rendered) } }
         try SelfTest(target: target, options: options).run { check in

@@ -13,6 +13,7 @@ from fixture import Fixture
 # What the header allows to be NULL, and the statuses that may come of it.
 NULLABLE = {
     ("ftk_model_open", "options"): ("FTK_OK",),
+    ("ftk_model_make_draft", "options"): ("FTK_OK",),
     ("ftk_memory_plan_compute", "draft_path"): ("FTK_OK",),
     ("ftk_memory_plan_compute", "options"): ("FTK_OK",),
     ("ftk_engine_create", "options"): ("FTK_OK",),

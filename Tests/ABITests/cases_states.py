@@ -19,6 +19,9 @@ def cases(library: abi.Library) -> Iterator[children.Case]:
         step_in_background,
         trace_without_trace,
         unknown_requests,
+        drafts_of_unknown_requests,
+        impossible_drafts,
+        drafts_of_any_kind,
         queue_full,
         samples_in_the_queue,
         cancelled_samples,
@@ -58,6 +61,80 @@ def unknown_requests(library: abi.Library, model: Any) -> None:
     library.run_until_idle(engine)
     children.expect(library, library.cancel(engine, request), "NOT_FOUND", names=str(request))
     library.engine_destroy(engine)
+
+
+def drafts_of_unknown_requests(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model)
+    tokens = (ctypes.c_int32 * 1)(5)
+    for request in (0, 1, 77, 2**64 - 1):
+        status = library.request_draft(engine, request, 0, tokens, 1)
+        children.expect(library, status, "NOT_FOUND", names=str(request))
+    request = library.submit_options(engine, library.text_request(b"x", max_tokens=1, n=2))
+    for sample in (0, 1):
+        library.ok(library.request_draft(engine, request + sample, 0, tokens, 1))
+    children.expect(library, library.request_draft(engine, request + 2, 0, tokens, 1), "NOT_FOUND")
+    library.run_until_idle(engine)
+    for count in (0, 1):
+        status = library.request_draft(engine, request, 0, tokens, count)
+        children.expect(library, status, "NOT_FOUND", names=str(request))
+    library.engine_destroy(engine)
+
+
+def impossible_drafts(library: abi.Library, model: Any) -> None:
+    engine = library.create_engine(model, context_tokens=64)
+    request = library.submit_options(engine, library.text_request(b"x", max_tokens=20, ignore_eos=1))
+    long = (ctypes.c_int32 * 65)()
+    for position, tokens, count, names in (
+        (65, long, 1, ["position", "65", "64"]),
+        (2**63, long, 1, ["position", "64"]),
+        (2**64 - 1, long, 0, ["position", "64"]),
+        (0, long, 65, ["count", "65", "64"]),
+        (0, long, 2**31, ["tokens"]),
+        (0, long, 2**64 - 1, ["tokens"]),
+        (0, None, 1, ["tokens"]),
+        (0, (ctypes.c_int32 * 2)(5, -1), 2, ["tokens[1]", "-1"]),
+        (0, (ctypes.c_int32 * 2)(VOCABULARY, 5), 2, ["tokens[0]", str(VOCABULARY)]),
+        (0, (ctypes.c_int32 * 1)(-(2**31)), 1, ["tokens[0]"]),
+    ):
+        status = library.request_draft(engine, request, position, tokens, count)
+        children.expect(library, status, "INVALID_ARGUMENT", names=names)
+    library.ok(library.request_draft(engine, request, 64, long, 64))
+    library.ok(library.request_draft(engine, request, 0, None, 0))
+    assert library.run_until_idle(engine)[-1]["finish_reason"] == library.constants["FTK_FINISH_LENGTH"]
+    library.engine_destroy(engine)
+
+
+def drafts_of_any_kind(library: abi.Library, model: Any) -> None:
+    """Right, wrong, half right, behind and ahead, in every step: the output is that without drafts."""
+    from random import Random
+
+    random = Random(5)
+    options = library.text_request(b"def main():\n", max_tokens=48, temperature=0, ignore_eos=1)
+
+    def output(events: list[dict[str, Any]]) -> list[int]:
+        return [token for event in events for token in event["tokens"]]
+
+    plain_engine = library.create_engine(model, policy=library.constants["FTK_POLICY_OFF"])
+    library.submit_options(plain_engine, options)
+    plain = output(library.run_until_idle(plain_engine))
+    library.engine_destroy(plain_engine)
+    assert len(plain) == 48
+    for policy in ("STATIC", "GOODPUT", "SMARTSPEC"):
+        engine = library.create_engine(model, policy=library.constants[f"FTK_POLICY_{policy}"])
+        for _ in range(3):
+            request, events = library.submit_options(engine, options), []
+            while True:
+                position = random.randrange(60)
+                expected = plain[position:][: random.randrange(30)]
+                expected += [random.randrange(VOCABULARY) for _ in range(random.choice((0, 0, 5)))]
+                array = (ctypes.c_int32 * max(1, len(expected)))(*expected)
+                status = library.request_draft(engine, request, position, array, len(expected))
+                assert status in (0, library.constants["FTK_ERROR_NOT_FOUND"]), library.error()
+                if library.engine_step(engine) != 0:
+                    break
+                events += library.poll_events(engine)
+            assert output(events + library.poll_events(engine)) == plain, policy
+        library.engine_destroy(engine)
 
 
 def queue_full(library: abi.Library, model: Any) -> None:

@@ -27,6 +27,7 @@ SCALARS = {
     "rows": 1,
     "context_tokens": 1,
     "attended_tokens": 1,
+    "position": 0,
 }
 TEXTS = {
     "path": support.TARGET.encode(),

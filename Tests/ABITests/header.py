@@ -1,6 +1,6 @@
 """Reads foretoken.h and controller.h: a parser for the C of these headers, not for C.
 
-`parse(text)` gives functions, structs, opaque handles, callback types and integer constants, each in the order of
+`parse(text)` gives functions, structs, opaque handles, callback types and constants, each in the order of
 the header, so that tests can be generated from the contract instead of repeating it.
 """
 
@@ -51,6 +51,7 @@ class Header:
     aliases: dict[str, str] = field(default_factory=dict)
     constants: dict[str, int] = field(default_factory=dict)
     macros: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 class HeaderError(Exception):
@@ -108,6 +109,8 @@ def _preprocess(text: str, header: Header) -> str:
             name, arguments, body = match.groups()
             if arguments:
                 header.macros[name] = body.strip()
+            elif match := re.fullmatch(r'"([^"\\]*)"', body.strip()):
+                header.texts[name] = match[1]
             elif body.strip():
                 number = _number(body)
                 if number is None:

@@ -23,6 +23,10 @@ def model_calls(library: abi.Library) -> ctypes.c_void_p:
     info = library.new("ftk_model_info")
     library.ok(library.model_get_info(model, ctypes.byref(info)))
     assert (info.architecture, info.layers, info.vocabulary_size) == (b"llama", 6, 4096), info.architecture
+    draft = ctypes.c_void_p()
+    library.ok(library.model_make_draft(model, ctypes.byref(options), ctypes.byref(draft)))
+    assert progress[-1][0] == progress[-1][1] > 0, progress
+    library.model_release(draft)
     library.ok(library.model_retain(model))
     library.model_release(model)
     return model
@@ -100,6 +104,10 @@ def engine_calls(library: abi.Library, model: ctypes.c_void_p) -> None:
         )
     )
     assert plan.peak_bytes > plan.target_weights_bytes > plan.draft_weights_bytes > 0
+    own, self_draft = library.new("ftk_memory_plan"), library.header.texts["FTK_SELF_DRAFT"].encode()
+    library.ok(library.memory_plan_compute(support.TARGET.encode(), self_draft, ctypes.byref(options), ctypes.byref(own)))
+    assert plan.target_weights_bytes > own.draft_weights_bytes > plan.draft_weights_bytes
+    assert own.kv_bytes_per_token > plan.kv_bytes_per_token
 
     checks: list[tuple[bytes, int]] = []
     callback = library.types.of("ftk_selftest_callback")(lambda name, passed, *_: checks.append((name, passed)) or 0)
@@ -112,6 +120,7 @@ def engine_calls(library: abi.Library, model: ctypes.c_void_p) -> None:
     assert descriptor.value >= 0
     library.submit_options(engine, library.text_request(b"def main():", max_tokens=4))
     cancelled = library.submit_options(engine, library.text_request(b"class A:", max_tokens=400))
+    library.ok(library.request_draft(engine, cancelled, 0, (ctypes.c_int32 * 2)(5, 6), 2))
     library.ok(library.cancel(engine, cancelled))
     events = library.run_until_idle(engine)
     reasons = {event["request"]: event["finish_reason"] for event in events if event["kind"] == 3}

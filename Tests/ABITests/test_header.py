@@ -24,6 +24,7 @@ def binary_interface() -> list[str]:
             lines.append(f"field {name}.{field[0]} at {descriptor.offset}, {descriptor.size} bytes")
         lines.append(f"struct {name}: {support.abi.ctypes.sizeof(struct)} bytes")
     lines += [f"constant {name} = {value}" for name, value in parsed.constants.items()]
+    lines += [f'constant {name} = "{value}"' for name, value in parsed.texts.items()]
     return sorted(lines)
 
 
@@ -42,7 +43,7 @@ class HeaderTests(support.ScratchCase):
         parsed = support.parsed_header()
         for name in [*parsed.functions, *parsed.structs, *parsed.handles, *parsed.callbacks, *parsed.aliases]:
             self.assertTrue(name.startswith("ftk_"), name)
-        for name in parsed.constants:
+        for name in [*parsed.constants, *parsed.texts]:
             self.assertTrue(name.startswith("FTK_"), name)
 
     def test_structs_that_may_grow_start_with_their_size(self) -> None:

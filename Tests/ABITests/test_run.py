@@ -48,6 +48,30 @@ class RunTests(unittest.TestCase):
             self.assertEqual({part["sample"] for part in parts}, {index})
             self.assertEqual(sum(part["emitted"] for part in parts), len(sample["tokens"]))
 
+    def test_a_draft_of_its_own(self) -> None:
+        plain = self.json("--policy", "off")
+        drafted = self.json("--self-draft", "--policy", "static", "--drafter", "model")
+        assert isinstance(plain, dict) and isinstance(drafted, dict)
+        self.assertEqual(drafted["tokens"], plain["tokens"])
+        self.assertGreater(drafted["stats"]["drafted"], 0)
+        both = self.run_tool("--self-draft", "-d", support.DRAFT)
+        self.assertNotEqual(both.returncode, 0)
+        self.assertIn("either --draft or --self-draft", both.stderr)
+
+    def test_verification_is_chosen(self) -> None:
+        drafts = ("-d", support.DRAFT, "--policy", "static")
+        self.assertEqual(self.json(*drafts, "--verification", "coupled")["tokens"], self.json()["tokens"])
+        for kind in ("rejection", "block"):
+            found = self.json(*drafts, "--verification", kind)
+            self.assertEqual(len(found["tokens"]), 8)
+            self.assertGreater(found["stats"]["drafted"], 0)
+            self.assertEqual(found["tokens"], self.json(*drafts, "--verification", kind)["tokens"])
+            greedy = [self.json("--temp", "0", *more)["text"] for more in ((), (*drafts, "--verification", kind))]
+            self.assertEqual(greedy[0], greedy[1])
+        result = self.run_tool("--verification", "argmax")
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("one of 'coupled', 'rejection' or 'block'", result.stderr)
+
     def test_impossible_numbers_are_refused(self) -> None:
         for number in ("0", "-1", "65"):
             result = self.run_tool(f"--samples={number}")

@@ -19,7 +19,8 @@ import Testing
         for name in [
             "batched", "threads", "chunked", "speculative, prompt lookup", "speculative, suffix automaton",
             "speculative, trees",
-            "policy smartspec", "policy turbospec", "policy adaspec", "policy goodput", "preempted", "prefix cache",
+            "speculative, drafts of the host", "policy smartspec", "policy turbospec", "policy adaspec",
+            "policy goodput", "preempted", "prefix cache",
         ] {
             #expect(checks.filter { $0.name == name }.count == 1)
         }

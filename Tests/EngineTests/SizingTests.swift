@@ -76,14 +76,17 @@ import Testing
     ]
 
     /// The plan is made of headers, the engine of loaded models: they must agree.
-    @Test(arguments: variants.indices, [true, false])
-    func theMemoryPlanIsWhatAnEngineTakes(_ variant: Int, _ withDraft: Bool) throws {
+    @Test(arguments: variants.indices, ["none", "file", "own"])
+    func theMemoryPlanIsWhatAnEngineTakes(_ variant: Int, _ drafter: String) throws {
         var options = EngineOptions()
         options.threads = 1
         Self.variants[variant](&options)
-        let plan = try MemoryPlan(
-            targetPath: TestModels.targetPath, draftPath: withDraft ? TestModels.draftPath : nil, options: options)
-        let (target, draft) = (try TestModels.target(), try TestModels.draft())
+        let source: MemoryPlan.Draft? =
+            drafter == "none" ? nil : drafter == "own" ? .own : .file(path: TestModels.draftPath)
+        let plan = try MemoryPlan(targetPath: TestModels.targetPath, draft: source, options: options)
+        let target = try TestModels.target()
+        let withDraft = source != nil
+        let draft = drafter == "own" ? try target.makeDraft(threads: 1) : try TestModels.draft()
         if withDraft { options.draftModel = draft }
         let engine = try InferenceEngine(target: target, options: options)
         let sizing = engine.sizing

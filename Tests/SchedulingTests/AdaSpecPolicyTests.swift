@@ -17,7 +17,7 @@ import Testing
         var policy = AdaSpecPolicy()
         let wishes = policy.begin(view, costs)
         #expect(wishes.map(\.length) == probabilities.map { min(8, $0.count) })
-        return policy.select(view, costs, view.requests.map(\.longestProposal))
+        return policy.select(view, costs, view.requests.map(\.preferredProposal))
     }
 
     // MARK: - Confidence prior verifier

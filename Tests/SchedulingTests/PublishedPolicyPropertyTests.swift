@@ -37,7 +37,7 @@ import Testing
     ) -> [DraftView?] {
         var drafts = zip(view.requests, wishes).map { request, wish -> DraftView? in
             guard let source = wish.source else { return nil }
-            let found = source == .model ? [] : request.longestProposal?.features ?? []
+            let found = source == .model ? [] : request.preferredProposal?.features ?? []
             return DraftView(source: source, features: Array(found.prefix(wish.length)))
         }
         while true {
@@ -61,7 +61,7 @@ import Testing
                 let wishes = policy.begin(view, Self.profile)
                 #expect(wishes.count == view.requests.count)
                 for (request, wish) in zip(view.requests, wishes) {
-                    let found = request.draftBacklog > 0 ? 8 : min(10, request.longestProposal?.features.count ?? 0)
+                    let found = request.draftBacklog > 0 ? 8 : min(10, request.preferredProposal?.features.count ?? 0)
                     #expect(wish.length >= 0 && wish.length <= min(found, request.room))
                     #expect(wish.source == nil || (wish.source == .model) == (request.draftBacklog > 0))
                 }

@@ -90,8 +90,9 @@ enum {
 /* What is known of one drafted token before the target has seen it. */
 typedef struct ftk_controller_feature {
     float margin;                    /* of a model: how far the token's logit leads before the next, >= 0; others: 0 */
-    float probability;               /* of a model: the token's own; copied: the share of places that go on like this; 0 to 1 */
-    int32_t match_length;            /* copied: tokens before it that matched; a model: 0 */
+    float probability;               /* of a model: the token's own; copied: the share of places that go on like this; HOST: what
+                                        you believe before anything was learned; 0 to 1 */
+    int32_t match_length;            /* copied: tokens before it that matched; HOST: of its draft, those that were right; a model: 0 */
     int32_t support;                 /* copied: how many places matched; a model: 0 */
 } ftk_controller_feature;
 

@@ -43,8 +43,9 @@
  *     handle          concurrently from any thread                            only while nothing else uses the handle
  *     ftk_model       everything                                              the last ftk_model_release
  *     ftk_tokenizer   everything                                              the last ftk_tokenizer_release
- *     ftk_engine      ftk_submit, ftk_cancel, ftk_poll, ftk_engine_get_stats,  ftk_engine_destroy
- *                     ftk_engine_event_fd, ftk_engine_step (steps take turns)
+ *     ftk_engine      ftk_submit, ftk_cancel, ftk_request_draft, ftk_poll,     ftk_engine_destroy
+ *                     ftk_engine_get_stats, ftk_engine_event_fd, ftk_engine_step
+ *                     (steps take turns)
  *     ftk_decoder     nothing: one thread at a time                           ftk_decoder_destroy
  *     ftk_event_batch reading                                                 ftk_event_batch_free
  *
@@ -54,7 +55,8 @@
  *
  * TEXT NEVER CHANGES. What a request generates is a function of its prompt, its parameters and its seed, for one
  * build, model file, instruction set and KV type. Speculation, batching, chunking and the number of threads do
- * not change a bit of it.
+ * not change a bit of it. The one exception is a request that asks for another verification than
+ * FTK_VERIFICATION_COUPLED.
  *
  * Units are in the names: _us microseconds, _bytes, _tokens. Text is UTF-8.
  */
@@ -140,6 +142,14 @@ ftk_status ftk_model_options_init_sized(ftk_model_options *options, uint32_t str
  * ftk_model_release. Architectures: llama (Llama 2 to 3.2, Mistral, SmolLM, TinyLlama), qwen2, qwen3.
  * Errors: IO, CORRUPT_FILE, UNSUPPORTED_*, OUT_OF_MEMORY, CANCELLED. */
 ftk_status ftk_model_open(const char *path, const ftk_model_options *options, ftk_model **model);
+
+/* A draft model made of the model's own weights, to be the draft_model of engines that run `model`: the
+ * matrices in Q4_0, everything else shared with `model`, whose memory it keeps. It agrees with the model more often than
+ * smaller models do, and a pass of it reads about half the bytes of a Q8_0 model and a third of an F16 one. `options` may be
+ * NULL. weights_bytes of the draft's info is what it takes beyond the model. Release with ftk_model_release.
+ * Errors: UNSUPPORTED_QUANTIZATION for a model of so few bits that it cannot pay (Q5_K and less), OUT_OF_MEMORY, CANCELLED. */
+ftk_status ftk_model_make_draft(ftk_model *model, const ftk_model_options *options, ftk_model **draft);
+
 /* One more owner. */
 ftk_status ftk_model_retain(ftk_model *model);
 /* One owner less; frees the model with the last one. NULL does nothing. Engines keep their models alive. */
@@ -364,6 +374,9 @@ typedef struct ftk_memory_plan {
     uint64_t peak_bytes;             /* all of the above together; tokenizer and load buffers come on top (some 10 MiB) */
 } ftk_memory_plan;
 
+/* In the place of draft_path: the draft of ftk_model_make_draft. */
+#define FTK_SELF_DRAFT "@self"
+
 /* What an engine would need, from the headers of the files alone; nothing is loaded. `draft_path` and `options`
  * may be NULL; options->draft_model is not used here. */
 ftk_status ftk_memory_plan_compute(const char *target_path, const char *draft_path, const ftk_engine_options *options,
@@ -450,7 +463,7 @@ ftk_status ftk_engine_metrics(const ftk_engine *engine, char *text, size_t capac
  *     draft_us, time_us               drafts and deciding on them; that and target, sampling and commit
  *     requests                        an array of objects:
  *       id, sample, phase             phase is "prefill" or "decode"
- *       drafter                       "lookup", "suffix" or "model"; null where nothing was drafted
+ *       drafter                       "lookup", "suffix", "model" or "host"; null where nothing was drafted
  *       drafted, verified, accepted   tokens
  *       branches, accepted_branches   of the verified and of the accepted tokens: next best ones beside those of the draft
  *       emitted                       tokens that the request got
@@ -477,6 +490,21 @@ enum {
 };
 
 #define FTK_SPECULATION_AUTO (-1)
+
+/* How the drafts of a request are verified. Under the two ratio tests a text is still distributed as the target's, but which
+ * text it is depends on what was drafted, and with that on load, policy, drafters and other requests. No two samples of an engine
+ * share random numbers then, not even with one seed. A seed makes a text repeat where all the rest repeats: the same requests in
+ * the same order on a new engine that steps by hand, and a policy that goes by no clock, FTK_POLICY_OFF or FTK_POLICY_STATIC.
+ * Drafts of a draft model are drawn from its own distribution and cut only by what is known before a token is drawn; copied
+ * drafts may be cut anywhere. Greedy requests take the likeliest token under all three. */
+enum {
+    FTK_VERIFICATION_COUPLED = 0,    /* draft and target share their random numbers, and a draft is right where the target says the
+                                        same (Daliri et al., arXiv 2408.07978): the text depends on nothing but the request */
+    FTK_VERIFICATION_REJECTION = 1,  /* a ratio test, token by token (Leviathan et al., arXiv 2211.17192): accepts most where
+                                        draft and target agree on flat distributions */
+    FTK_VERIFICATION_BLOCK = 2       /* a ratio test of the whole draft (Sun et al., arXiv 2403.10444): never accepts less than
+                                        FTK_VERIFICATION_REJECTION */
+};
 
 typedef struct ftk_logit_bias {
     int32_t token;
@@ -505,7 +533,8 @@ typedef struct ftk_request_options {
     uint32_t ignore_eos;             /* 1: an end-of-generation token is a token like any other. Default 0 */
     const ftk_logit_bias *logit_bias;
     size_t logit_bias_count;
-    uint64_t seed;                   /* same seed, same text; FTK_SEED_UNSET: one is drawn and reported. Default FTK_SEED_UNSET */
+    uint64_t seed;                   /* same seed, same text (see verification); FTK_SEED_UNSET: one is drawn and reported. Default
+                                        FTK_SEED_UNSET */
     /* Ends. */
     const char *const *stop;         /* NUL-terminated texts; the output ends before the first occurrence */
     size_t stop_count;
@@ -531,6 +560,8 @@ typedef struct ftk_request_options {
     uint64_t cache_salt;             /* prompts share cached prefixes only with those of the same salt. Default 0 */
     uint32_t n;                      /* samples: outputs of the same prompt, which is computed once, 1 to 64. Default 1 */
     uint32_t reserved2;              /* must be 0. Default 0 */
+    int32_t verification;            /* FTK_VERIFICATION_*. Default FTK_VERIFICATION_COUPLED */
+    uint32_t reserved3;              /* must be 0. Default 0 */
 } ftk_request_options;
 
 #define ftk_request_options_init(options) ftk_request_options_init_sized((options), (uint32_t)sizeof(*(options)))
@@ -549,6 +580,20 @@ ftk_status ftk_submit(ftk_engine *engine, const ftk_request_options *options, ui
 /* Ends a request within one step; its finish event has the reason FTK_FINISH_CANCELLED, and so has that of each sample that
  * has not finished. NOT_FOUND once all of it has finished. */
 ftk_status ftk_cancel(ftk_engine *engine, uint64_t id);
+
+/* Offers a draft of your own: tokens that you expect in the output, such as what an editor knows of the file or the call of a
+ * tool. `position` is the number of output tokens before the first of them: 0 for the beginning of the output, and all that
+ * came in events so far for what comes next. Like any draft they are verified: whatever they are, the text stays the same.
+ *
+ * From the next step on, once the output has come to `position`, they are drafted from as far as the policy finds worth it;
+ * FTK_POLICY_GOODPUT compares them with other drafts, the other policies prefer them. Where the request has moved on meanwhile,
+ * what agrees with its output is skipped. With the first token that differs the rest is dropped; offer again from there. Another
+ * offer takes the place of the one before, and a count of 0 takes it back. Requests with speculation 0 draft nothing, nor do
+ * those with FTK_SPECULATION_AUTO under FTK_POLICY_OFF.
+ *
+ * A sample other than the first goes by `id` + sample_index. Any number of tokens up to options.context_tokens may be offered.
+ * Errors: INVALID_ARGUMENT; NOT_FOUND once the sample has finished. */
+ftk_status ftk_request_draft(ftk_engine *engine, uint64_t id, uint64_t position, const int32_t *tokens, size_t count);
 
 /* ------------------------------------------------------------------------------------------------------------
  * Events

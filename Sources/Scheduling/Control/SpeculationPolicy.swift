@@ -55,14 +55,19 @@ extension SpeculationPolicy {
 }
 
 extension DecodingView {
-    /// The longest proposal of retrieval.
-    package var longestProposal: DraftView? {
-        proposals.max { $0.features.count < $1.features.count }
+    private var hostProposal: DraftView? { proposals.first { $0.source == .host && !$0.features.isEmpty } }
+
+    /// For policies that do not compare drafters: what the caller expects goes first, then the longest proposal of retrieval.
+    package var preferredProposal: DraftView? {
+        hostProposal ?? proposals.max { $0.features.count < $1.features.count }
     }
+
+    /// And whether the draft model goes before that.
+    package var prefersModel: Bool { draftBacklog > 0 && hostProposal == nil }
 }
 
-/// The policies `off` (0) and `static`: always the same length, whatever it costs. The draft model goes first, then the
-/// longest of what retrieval has.
+/// The policies `off` (0) and `static`: always the same length, whatever it costs. What the caller expects goes first, then the
+/// draft model, then the longest of what retrieval has.
 package struct FixedLengthPolicy: SpeculationPolicy {
     package let length: Int
     /// Whether every position is verified with its next best token too.
@@ -86,12 +91,12 @@ package struct FixedLengthPolicy: SpeculationPolicy {
         }
     }
 
-    /// A draft of `length` tokens from the draft model, if there is one, else from retrieval.
+    /// A draft of `length` tokens from the caller, else from the draft model, if there is one, else from retrieval.
     package static func wish(_ request: DecodingView, length: Int) -> DraftWish {
         let most = min(length, request.room)
         let limit = most < length ? DraftLimit.end : .length
-        if request.draftBacklog > 0 { return DraftWish(source: .model, length: most, limit: limit) }
-        guard let proposal = request.longestProposal else { return .none(.drafter) }
+        if request.prefersModel { return DraftWish(source: .model, length: most, limit: limit) }
+        guard let proposal = request.preferredProposal else { return .none(.drafter) }
         let found = min(most, proposal.features.count)
         return DraftWish(source: proposal.source, length: found, limit: found < most ? .drafter : limit)
     }

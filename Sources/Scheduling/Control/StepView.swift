@@ -19,9 +19,11 @@ package enum DraftSource: Int, Sendable, CaseIterable, Hashable {
 package struct DraftFeature: Sendable, Equatable {
     /// Of a model's draft: how far the token led before the next best, in the score that chose it. Retrieval: 0.
     package var margin: Float
-    /// The draft model's own probability of the token; retrieval: the share of earlier occurrences that went on like this.
+    /// The draft model's own probability of the token; retrieval: the share of earlier occurrences that went on like this;
+    /// the caller: what it is worth before anything was learned.
     package var probability: Float
-    /// Retrieval: tokens that matched before it, and how often they occurred. A model's draft: 0.
+    /// Retrieval: tokens that matched before it, and how often they occurred; the caller: tokens that it was right about.
+    /// A model's draft: 0.
     package var matchLength: Int32
     package var support: Int32
     /// There is a next best token for this position, which may be verified as well.
@@ -65,6 +67,8 @@ package struct DecodingView: Sendable {
     package var neededTokens = 0.0
     /// Penalties or a grammar bend its distribution: what is learned from it holds for it alone.
     package var isPeculiar = false
+    /// A draft model draws its drafts from its own distribution, and what it drafted is verified whole: `select` has no say.
+    package var drawsDrafts = false
     /// The time that a token may take, in microseconds; nil without such a target.
     package var targetTPOT: Double?
 
@@ -202,7 +206,7 @@ package struct StepOutcome: Sendable {
     package var draftPasses: [DraftPass] = []
 
     /// A pass of the draft model.
-    package struct DraftPass: Sendable {
+    package struct DraftPass: Sendable, Equatable {
         package var requests: Int
         package var rows: Int
         /// The tokens of its requests.

@@ -5,21 +5,34 @@ import Glibc
 ///
 /// A model's draft: a logistic curve over the margin, fitted by Newton steps from sufficient statistics in bins of the margin,
 /// with a ridge and never falling; what a bin itself says counts the more the fuller it is. Retrieval: a table over match length and follow probability, shrunk towards a prior
-/// that grows with both. Both forget. On top of that every request has an odds ratio of its own, shrunk towards 1.
+/// that grows with both; for the caller's own drafts towards the probability that comes with them. Both forget. On top of that every request has an odds ratio of its own, shrunk towards 1.
 package struct SurvivalModel: Sendable {
     /// Never sure, so that a product over a long draft still falls and a refusal is never impossible.
     static let bounds = 0.005...0.995
 
-    private var margins = MarginCurve()
+    /// What is learned of a draft model.
+    private struct ModelDrafts {
+        var margins = MarginCurve()
+        /// What its tokens at each depth are expected to survive, before they are drafted.
+        var depths = DepthMeans()
+    }
+    /// Of drafts that share their noise with the target, and of those that are drawn from the draft's own distribution: of the
+    /// latter more is accepted at a small margin.
+    private var model = (coupled: ModelDrafts(), drawn: ModelDrafts())
+    private var drawing: Set<UInt64> = []
     private var tables: [MatchTable] = DraftSource.allCases.map { _ in MatchTable() }
-    /// What the draft model's tokens at each depth are expected to survive, before they are drafted.
-    private var depths = DepthMeans()
     private var requests: [UInt64: RequestOdds] = [:]
     package private(set) var calibration = Calibration()
 
     package init() {}
 
-    package mutating func forget(_ id: UInt64) { requests[id] = nil }
+    package mutating func forget(_ id: UInt64) {
+        requests[id] = nil
+        drawing.remove(id)
+    }
+
+    /// The draft model's drafts for this request are drawn from its distribution.
+    package mutating func draws(_ id: UInt64) { drawing.insert(id) }
 
     /// A step passed in which a request had no draft: what is known of it grows old, so that bad luck does not bar it for ever.
     package mutating func age(_ id: UInt64) { requests[id]?.age() }
@@ -28,7 +41,7 @@ package struct SurvivalModel: Sendable {
 
     /// The probability for one token that is drafted already.
     package func conditional(_ feature: DraftFeature, _ source: DraftSource, request: UInt64) -> Double {
-        adjusted(base(feature, source), source, request)
+        adjusted(base(feature, source, request), source, request)
     }
 
     /// Survivals of the drafted tokens: the running product.
@@ -42,11 +55,16 @@ package struct SurvivalModel: Sendable {
 
     /// The probability for a token that the draft model has yet to draft, at a depth from 0.
     package func expected(depth: Int, request: UInt64) -> Double {
-        adjusted(depths.mean(depth), .model, request)
+        adjusted((drawing.contains(request) ? model.drawn : model.coupled).depths.mean(depth), .model, request)
     }
 
-    private func base(_ feature: DraftFeature, _ source: DraftSource) -> Double {
-        source == .model ? margins.probability(feature.margin) : tables[source.rawValue].probability(feature)
+    private func base(_ feature: DraftFeature, _ source: DraftSource, _ request: UInt64) -> Double {
+        guard source == .model else { return tables[source.rawValue].probability(feature, source) }
+        return (drawing.contains(request) ? model.drawn : model.coupled).margins.probability(feature.margin)
+    }
+
+    private mutating func learn(_ request: UInt64, _ body: (inout ModelDrafts) -> Void) {
+        if drawing.contains(request) { body(&model.drawn) } else { body(&model.coupled) }
     }
 
     private func adjusted(_ probability: Double, _ source: DraftSource, _ request: UInt64) -> Double {
@@ -64,7 +82,7 @@ package struct SurvivalModel: Sendable {
     ) {
         if draft.source == .model, !isPeculiar {
             for (depth, feature) in draft.features.enumerated() {
-                depths.add(margins.probability(feature.margin), depth: depth)
+                learn(request) { $0.depths.add($0.margins.probability(feature.margin), depth: depth) }
             }
         }
         for index in 0..<min(judged, accepted + 1, draft.features.count) {
@@ -73,11 +91,11 @@ package struct SurvivalModel: Sendable {
             let predicted = conditional(feature, draft.source, request: request)
             calibration.add(predicted: predicted, accepted: wasAccepted)
             requests[request, default: RequestOdds()].add(
-                draft.source, expected: base(feature, draft.source), accepted: wasAccepted)
+                draft.source, expected: base(feature, draft.source, request), accepted: wasAccepted)
             // What bends one request's distribution must not move the estimate of the others.
             if isPeculiar { continue }
             if draft.source == .model {
-                margins.add(feature.margin, wasAccepted)
+                learn(request) { $0.margins.add(feature.margin, wasAccepted) }
             } else {
                 tables[draft.source.rawValue].add(feature, wasAccepted)
             }
@@ -186,10 +204,11 @@ private struct MatchTable: Sendable {
         return byLength * [0.4, 0.7, 0.9, 1][cell.follow]
     }
 
-    func probability(_ feature: DraftFeature) -> Double {
+    func probability(_ feature: DraftFeature, _ source: DraftSource) -> Double {
         let cell = Self.cell(feature)
         let index = cell.length * Self.follows + cell.follow
-        return (accepted[index] + Self.weight * Self.prior(cell)) / (count[index] + Self.weight)
+        let prior = source == .host ? Double(feature.probability) : Self.prior(cell)
+        return (accepted[index] + Self.weight * prior) / (count[index] + Self.weight)
     }
 
     mutating func add(_ feature: DraftFeature, _ wasAccepted: Bool) {
@@ -239,10 +258,19 @@ private struct RequestOdds: Sendable {
         var accepted = 0.0
         var count = 0.0
     }
-    private var tallies = [Tally](repeating: Tally(), count: 2)
+    private var tallies = [Tally](repeating: Tally(), count: 3)
+
+    /// What a caller expects says nothing about what is found, nor the other way.
+    private static func place(_ source: DraftSource) -> Int {
+        switch source {
+        case .lookup, .suffix: 0
+        case .model: 1
+        case .host: 2
+        }
+    }
 
     func ratio(_ source: DraftSource) -> Double {
-        let tally = tallies[source.isRetrieval ? 0 : 1]
+        let tally = tallies[Self.place(source)]
         let (k, n, e) = (tally.accepted, tally.count, tally.expected)
         let weight = Self.weight
         return (weight + k) / (weight + n - k) * (weight + n - e) / (weight + e)
@@ -257,7 +285,7 @@ private struct RequestOdds: Sendable {
     }
 
     mutating func add(_ source: DraftSource, expected: Double, accepted: Bool) {
-        let index = source.isRetrieval ? 0 : 1
+        let index = Self.place(source)
         let keep = 1 - 1 / Self.memory
         tallies[index].expected = tallies[index].expected * keep + expected
         tallies[index].accepted = tallies[index].accepted * keep + (accepted ? 1 : 0)
@@ -267,7 +295,7 @@ private struct RequestOdds: Sendable {
 
 /// How far estimates and outcomes are apart: the expected calibration error over ten bins (Naeini, Cooper, Hauskrecht,
 /// "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015).
-package struct Calibration: Sendable {
+package struct Calibration: Sendable, Equatable {
     private var predicted = [Double](repeating: 0, count: 10)
     private var accepted = [Double](repeating: 0, count: 10)
     private var count = [Double](repeating: 0, count: 10)
@@ -280,6 +308,20 @@ package struct Calibration: Sendable {
     }
 
     package var observations: Int { Int(count.reduce(0, +)) }
+
+    /// Of estimates that are alike: their mean, the share that was accepted, and how many there were.
+    package struct Bin: Sendable, Equatable {
+        package let predicted: Double
+        package let accepted: Double
+        package let count: Int
+    }
+
+    /// Bins that hold any, from low estimates to high ones.
+    package var bins: [Bin] {
+        count.indices.filter { count[$0] > 0 }.map {
+            Bin(predicted: predicted[$0] / count[$0], accepted: accepted[$0] / count[$0], count: Int(count[$0]))
+        }
+    }
 
     /// 0 to 1; 0 without observations.
     package var expectedError: Double {

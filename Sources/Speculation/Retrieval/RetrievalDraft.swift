@@ -26,6 +26,8 @@ package struct RetrievalDraft: Sendable, Equatable {
         case request
         /// Texts of finished requests.
         case pool
+        /// The caller.
+        case host
     }
     package let source: Source
     package private(set) var tokens: [Int32] = []

@@ -30,7 +30,7 @@ from .errors import (
     VocabularyMismatchError,
     WrongStateError,
 )
-from .model import Model, bundled
+from .model import SELF_DRAFT, Model, bundled
 from .options import EngineOptions, RequestOptions, memory_plan
 from .request import Request
 from .results import (
@@ -49,6 +49,7 @@ from .selftest import SelfTestCheck, selftest
 from .tokenizer import StreamDecoder, Tokenizer
 
 __all__ = [
+    "SELF_DRAFT",
     "CancelledError",
     "Chunk",
     "Completion",

@@ -78,6 +78,7 @@ FTK_LOG_WARNING = 1
 FTK_LOG_INFO = 2
 FTK_LOG_DEBUG = 3
 FTK_MAX_DRAFT_TOKENS = 16
+FTK_SELF_DRAFT = "@self"
 
 # Requests and events.
 FTK_UNSET = -1
@@ -85,6 +86,9 @@ FTK_SEED_UNSET = 2**64 - 1
 FTK_LOGPROBS_RAW = 0
 FTK_LOGPROBS_PROCESSED = 1
 FTK_SPECULATION_AUTO = -1
+FTK_VERIFICATION_COUPLED = 0
+FTK_VERIFICATION_REJECTION = 1
+FTK_VERIFICATION_BLOCK = 2
 FTK_EVENT_TOKENS = 1
 FTK_EVENT_PROMPT_LOGPROBS = 2
 FTK_EVENT_FINISH = 3
@@ -278,6 +282,8 @@ class ftk_request_options(ctypes.Structure):
         ("cache_salt", c_uint64),
         ("n", c_uint32),
         ("reserved2", c_uint32),
+        ("verification", c_int32),
+        ("reserved3", c_uint32),
     ]
 
 
@@ -341,6 +347,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ftk_last_error": (c_char_p, ()),
     "ftk_model_options_init_sized": (ftk_status, (POINTER(ftk_model_options), c_uint32)),
     "ftk_model_open": (ftk_status, (c_char_p, POINTER(ftk_model_options), _new_handle)),
+    "ftk_model_make_draft": (ftk_status, (_handle, POINTER(ftk_model_options), _new_handle)),
     "ftk_model_retain": (ftk_status, (_handle,)),
     "ftk_model_release": (None, (_handle,)),
     "ftk_model_get_info": (ftk_status, (_handle, POINTER(ftk_model_info))),
@@ -380,6 +387,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ftk_request_options_init_sized": (ftk_status, (POINTER(ftk_request_options), c_uint32)),
     "ftk_submit": (ftk_status, (_handle, POINTER(ftk_request_options), POINTER(c_uint64))),
     "ftk_cancel": (ftk_status, (_handle, c_uint64)),
+    "ftk_request_draft": (ftk_status, (_handle, c_uint64, c_uint64, _tokens, c_size_t)),
     "ftk_poll": (ftk_status, (_handle, c_int64, _new_handle)),
     "ftk_event_batch_count": (c_size_t, (_handle,)),
     "ftk_event_batch_at": (ftk_status, (_handle, c_size_t, POINTER(ftk_event))),

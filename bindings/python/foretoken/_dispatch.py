@@ -26,11 +26,11 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import _abi
-from ._library import check, library
+from ._library import check, checked_int, int32_array, library
 from ._poll import Batch, Descriptors, Serial
 from .errors import ForetokenError, InternalError, WrongStateError
 from .results import Chunk
@@ -123,6 +123,12 @@ class Dispatcher:
     def cancel(self, request: int) -> None:
         with self.engine() as engine:
             check(library().ftk_cancel(engine, request))
+
+    def draft(self, request: int, position: int, tokens: Sequence[int]) -> None:
+        array = int32_array(tokens, "tokens")
+        position = checked_int(position, ctypes.c_uint64, "position")
+        with self.engine() as engine:
+            check(library().ftk_request_draft(engine, request, position, array, len(array)))
 
     def forget(self, mailbox: Mailbox) -> None:
         """Events that still come for this request are dropped; who waits for one gets an error."""

@@ -6,7 +6,7 @@ import ctypes
 import json
 import os
 import weakref
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,11 @@ class Engine:
     def cancel(self, request_id: int) -> None:
         """Ends a request within one step; NotFoundError once it has finished."""
         self._dispatcher.cancel(checked_int(request_id, ctypes.c_uint64, "request_id"))
+
+    def draft(self, request_id: int, tokens: Sequence[int], position: int = 0) -> None:
+        """Offers tokens that are expected after `position` output tokens of a request; see ftk_request_draft. A sample other
+        than the first goes by the request's id + sample_index. NotFoundError once it has finished."""
+        self._dispatcher.draft(checked_int(request_id, ctypes.c_uint64, "request_id"), position, tokens)
 
     def step(self) -> bool:
         """With background=False: one pass for all running requests; False when there was nothing to do."""

@@ -28,6 +28,11 @@ class Model:
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 0, progress: Progress | None = None) -> None:
         """Loads the weights with `threads` threads (0: as many as the process may use)."""
+        name = path_bytes(path, "path")
+        self._load(lambda *out: library().ftk_model_open(name, *out), threads, progress)
+
+    def _load(self, call: Callable[..., int], threads: int, progress: Progress | None) -> None:
+        """Takes the handle that `call` makes with options and a place for it."""
         lib = library()
         options = _abi.ftk_model_options()
         check(lib.ftk_model_options_init_sized(ctypes.byref(options), ctypes.sizeof(options)))
@@ -36,7 +41,7 @@ class Model:
         if progress is not None:
             options.progress = _progress_callback(progress, failures)
         pointer = ctypes.c_void_p()
-        status = lib.ftk_model_open(path_bytes(path, "path"), ctypes.byref(options), ctypes.byref(pointer))
+        status = call(ctypes.byref(options), ctypes.byref(pointer))
         if failures:
             if pointer.value is not None:
                 lib.ftk_model_release(pointer)
@@ -44,6 +49,14 @@ class Model:
         check(status)
         assert pointer.value is not None
         self._handle = Handle(self, pointer.value, lib.ftk_model_release, "model")
+
+    def make_draft(self, threads: int = 0, progress: Progress | None = None) -> Model:
+        """A draft model made of this model's own weights in Q4_0, for Engine(model, draft=model.make_draft()). It keeps the
+        memory of this model; its info.weights_bytes is what it takes beyond that. An error where the model has so few bits
+        that such a draft cannot pay."""
+        draft = Model.__new__(Model)
+        draft._load(lambda *out: library().ftk_model_make_draft(self.pointer, *out), threads, progress)
+        return draft
 
     @property
     def pointer(self) -> int:
@@ -76,6 +89,10 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+SELF_DRAFT = _abi.FTK_SELF_DRAFT
+"""For memory_plan, in the place of a draft's path: the draft of Model.make_draft."""
 
 
 def _progress_callback(progress: Progress, failures: list[BaseException]) -> Any:

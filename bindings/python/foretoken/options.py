@@ -47,6 +47,11 @@ LOG_LEVELS = {
     "debug": _abi.FTK_LOG_DEBUG,
 }
 LOGPROBS_KINDS = {"raw": _abi.FTK_LOGPROBS_RAW, "processed": _abi.FTK_LOGPROBS_PROCESSED}
+VERIFICATIONS = {
+    "coupled": _abi.FTK_VERIFICATION_COUPLED,
+    "rejection": _abi.FTK_VERIFICATION_REJECTION,
+    "block": _abi.FTK_VERIFICATION_BLOCK,
+}
 
 
 class EngineOptions(TypedDict, total=False):
@@ -102,6 +107,7 @@ class RequestOptions(TypedDict, total=False):
     json_schema: None | str | Mapping[str, Any]
     cache_salt: int | None
     n: int | None
+    verification: str | None
 
 
 def choice(name: str, value: Any, values: Mapping[str, int]) -> int:
@@ -180,7 +186,8 @@ def _field_type(struct: ctypes.Structure, name: str) -> Any:
 def memory_plan(
     target: str | os.PathLike[str], draft: str | os.PathLike[str] | None = None, **options: Any
 ) -> MemoryPlan:
-    """What an engine with these options (see EngineOptions) would need, from the headers of the files alone."""
+    """What an engine with these options (see EngineOptions) would need, from the headers of the files alone. draft may be
+    SELF_DRAFT."""
     struct = engine_options(options)  # type: ignore[arg-type]
     plan = _abi.ftk_memory_plan(struct_size=ctypes.sizeof(_abi.ftk_memory_plan))
     draft_path = None if draft is None else path_bytes(draft, "draft")
@@ -275,4 +282,7 @@ _SETTERS: dict[str, Callable[[_abi.ftk_request_options, Any], None]] = {
     "stop": _set_stop,
     "stop_tokens": _set_stop_tokens,
     "speculation": _set_speculation,
+    "verification": lambda struct, value: setattr(
+        struct, "verification", choice("verification", value, VERIFICATIONS)
+    ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import TYPE_CHECKING
 
 from ._dispatch import Mailbox
@@ -88,6 +88,17 @@ class Request:
         if not self._finished:
             with contextlib.suppress(NotFoundError):  # it has just finished
                 self._dispatcher.cancel(self.id)
+
+    def draft(self, tokens: Sequence[int], position: int = 0, sample: int = 0) -> None:
+        """Offers tokens that are expected in the output, after `position` tokens of it: what is known of a file that is
+        being written, say. They make it faster if they are right, and never change it. What agrees with the output already
+        is skipped, and from the first token that differs the rest is dropped. A later offer takes the place of this one.
+        Nothing happens once the sample has finished."""
+        if not 0 <= sample < self.samples:
+            raise InvalidArgumentError(f"sample is {sample}, but the request has {self.samples}")
+        if not self._finished:
+            with contextlib.suppress(NotFoundError):  # it has just finished
+                self._dispatcher.draft(self.id + sample, position, tokens)
 
     def close(self) -> None:
         """Cancels the request if it has not finished, and drops what was not read."""

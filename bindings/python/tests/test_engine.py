@@ -310,6 +310,33 @@ class StreamTests(ModelCase):
         self.assertEqual("".join(chunk.text for chunk in stream), self.expected(max_tokens=8, temperature=0))
 
 
+class VerificationTests(ModelCase):
+    def texts(self, verification: str | None, **engine_options: Any) -> list[list[int]]:
+        engine = self.engine(background=False, policy="static", draft_tokens=2, drafter="lookup", **engine_options)
+        requests = [
+            engine.submit(prompt, max_tokens=24, temperature=1.0, seed=5, verification=verification)
+            for prompt in (PROMPT, "x = [1, 2, 3, 1, 2, 3, 1, 2, 3")
+        ]
+        return [request.result().tokens for request in requests]
+
+    def test_coupled_is_the_default(self) -> None:
+        self.assertEqual(self.texts("coupled"), self.texts(None))
+
+    def test_ratio_tests_give_other_texts_that_repeat_on_a_new_engine(self) -> None:
+        for verification in ("rejection", "block"):
+            with self.subTest(verification):
+                texts = self.texts(verification)
+                self.assertEqual([len(text) for text in texts], [24, 24])
+                self.assertNotEqual(texts, self.texts("coupled"))
+                self.assertEqual(texts, self.texts(verification))
+
+    def test_greedy_texts_are_the_same(self) -> None:
+        engine = self.engine()
+        for verification in ("rejection", "block"):
+            options = {"max_tokens": 12, "temperature": 0, "verification": verification}
+            self.assertEqual(engine.generate(PROMPT, **options).text, self.expected(max_tokens=12, temperature=0))
+
+
 class SampleTests(ModelCase):
     def test_samples_are_a_list(self) -> None:
         engine = self.engine()
@@ -404,6 +431,43 @@ class SpeculationTests(ModelCase):
         self.assertLess(drafted.stats.steps, plain.stats.steps)
         self.assertEqual(drafted.text, plain.text)
 
+    def test_drafts_of_the_caller(self) -> None:
+        engine = self.engine(policy="static", draft_tokens=8, background=False)
+        options: dict[str, Any] = {"max_tokens": 40, "temperature": 0, "ignore_eos": True}
+        plain = engine.generate(PROMPT, speculation="off", **options)
+        request = engine.submit(PROMPT, **options)
+        request.draft(plain.tokens)
+        drafted = request.result()
+        self.assertEqual(drafted.tokens, plain.tokens)
+        # The prompt is in the cache, so that each step gives nine tokens, but for the last.
+        self.assertEqual((drafted.stats.steps, drafted.stats.accepted_tokens), (5, 35))
+        request.draft(plain.tokens)  # too late, which does no harm
+        with self.assertRaisesRegex(foretoken.NotFoundError, str(request.id)):
+            engine.draft(request.id, plain.tokens)
+
+    def test_drafts_come_while_a_request_runs(self) -> None:
+        engine = self.engine(policy="static", draft_tokens=4)
+        options: dict[str, Any] = {"max_tokens": 40, "temperature": 0, "ignore_eos": True}
+        plain = engine.generate(PROMPT, **options).tokens
+        request, output = engine.submit(PROMPT, **options), []
+        for chunk in request:
+            output += chunk.tokens
+            wrong = [token ^ 1 for token in plain[len(output) :]]
+            request.draft(wrong if len(output) % 2 else plain[len(output) :], position=len(output))
+        self.assertEqual(output, plain)
+
+    def test_drafts_are_checked(self) -> None:
+        engine = self.engine(background=False)
+        request = engine.submit(PROMPT, n=2, max_tokens=4)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, "sample is 2"):
+            request.draft([5], sample=2)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, r"tokens\[0\]"):
+            request.draft([-1], sample=1)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, "position"):
+            request.draft([5], position=-1)
+        request.draft([], sample=1)
+        self.assertEqual([len(sample.tokens) for sample in request.results()], [4, 4])
+
 
 FORK = """
 import os, sys
@@ -477,6 +541,7 @@ class ErrorTests(ModelCase):
             {"max_tokens": 2**40}, {"stop": ""}, {"stop": "a\0b"}, {"stop_tokens": [99999]}, {"logit_bias": {99999: 1}},
             {"logit_bias": {1: "x"}}, {"seed": -1}, {"logprobs": 5000}, {"logprobs_kind": "cooked"},
             {"speculation": 17}, {"speculation": "on"}, {"temperature": "warm"}, {"n": 0}, {"n": 65}, {"cache_salt": -1},
+            {"verification": "argmax"}, {"verification": 1},
         ):  # fmt: skip
             name = next(iter(options))
             with self.subTest(options), self.assertRaisesRegex(foretoken.InvalidArgumentError, name):

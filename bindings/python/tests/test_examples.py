@@ -51,6 +51,12 @@ class ExampleTests(unittest.TestCase):
         fixed = self.run_example("simulated_engine.py", "static").splitlines()
         self.assertLess(float(fixed[-1].split()[2]), rows[-1][2])
 
+    def test_own_drafts_save_passes(self) -> None:
+        last = self.run_example("own_drafts.py").splitlines()[-1]
+        found = re.fullmatch(r"96 tokens: (\d+) passes alone, (\d+) with the old completion as a draft", last)
+        assert found is not None, last
+        self.assertLess(int(found[2]), 0.6 * int(found[1]))
+
 
 if __name__ == "__main__":
     unittest.main()

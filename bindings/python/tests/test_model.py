@@ -55,6 +55,25 @@ class ModelTests(ModelCase):
         with engine:
             self.assertEqual(len(engine.generate("x", max_tokens=3, ignore_eos=True).tokens), 3)
 
+    def test_a_draft_of_its_own(self) -> None:
+        seen: list[tuple[int, int]] = []
+        with self.model.make_draft(threads=2, progress=lambda *step: seen.append(step)) as draft:
+            self.assertEqual(seen[-1], (draft.info.weights_bytes, draft.info.weights_bytes))
+            self.assertEqual((draft.info.quantization, draft.info.parameters), ("Q4_0", self.model.info.parameters))
+            self.assertLess(draft.info.weights_bytes, 0.6 * self.model.info.weights_bytes)
+            plan = foretoken.memory_plan(foretoken.bundled("target"), draft=foretoken.SELF_DRAFT)
+            self.assertEqual(plan.draft_weights_bytes, draft.info.weights_bytes)
+            options = {"max_tokens": 40, "temperature": 0, "ignore_eos": True}
+            with foretoken.Engine(self.model, draft, policy="static") as engine:
+                drafted = engine.generate("def main():\n", **options)
+                plain = engine.generate("def main():\n", speculation="off", **options)
+            self.assertEqual(drafted.tokens, plain.tokens)
+            self.assertGreater(drafted.stats.accepted_tokens, 0.4 * drafted.stats.draft_tokens)
+            with self.assertRaisesRegex(foretoken.UnsupportedQuantizationError, "would read"):
+                draft.make_draft()
+        with self.assertRaises(foretoken.CancelledError):
+            self.model.make_draft(progress=lambda done, total: True)
+
     def test_bundled(self) -> None:
         self.assertTrue(foretoken.bundled("target").exists() and foretoken.bundled("draft").exists())
         with self.assertRaisesRegex(foretoken.NotFoundError, '"target" and "draft"'):

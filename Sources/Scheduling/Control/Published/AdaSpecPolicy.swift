@@ -41,7 +41,7 @@ package struct AdaSpecPolicy: SpeculationPolicy {
     /// The draft that is there before the first pass.
     private static func known(_ request: DecodingView, _ wish: DraftWish) -> DraftView? {
         guard let source = wish.source else { return nil }
-        guard source.isRetrieval, let proposal = request.longestProposal else {
+        guard source.isRetrieval, let proposal = request.preferredProposal else {
             return DraftView(source: source, features: [])
         }
         return DraftView(source: source, features: Array(proposal.features.prefix(wish.length)))

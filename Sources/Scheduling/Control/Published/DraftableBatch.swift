@@ -27,8 +27,8 @@ struct DraftableBatch: Sendable {
     }
 
     private static func member(_ request: DecodingView, modelLimit: Int, retrievalLimit: Int) -> Member {
-        let hasModel = request.draftBacklog > 0
-        let proposal = hasModel ? nil : request.longestProposal
+        let hasModel = request.prefersModel
+        let proposal = hasModel ? nil : request.preferredProposal
         let most = hasModel ? modelLimit : retrievalLimit
         // A limit of 0 says that drafts of that kind do not pay.
         var member = Member(
