@@ -16,8 +16,10 @@ TARGET := $(MODELS)/foretoken-tiny-target-Q8_0.gguf
 DRAFT := $(MODELS)/foretoken-tiny-draft-Q8_0.gguf
 PYTHON ?= python3
 RUFF := .build/ruff/bin/ruff
+# matplotlib, for the tests of the report's pictures.
+PICTURES := .build/pictures/installed
 
-.PHONY: help build demo test soak lint format bench bench-policies install wheel fuzz clean stage tools
+.PHONY: help build demo test soak lint format bench bench-policies bench-gates install wheel fuzz clean stage tools
 
 help: ## list the chores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +49,8 @@ test: build ## run every test
 	$(MAKE) --no-print-directory stage
 	FTK_PREFIX=$(STAGE) FTK_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s Tests/ABITests
 	FORETOKEN_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s bindings/python/tests
+	@$(MAKE) --no-print-directory $(PICTURES) || echo "matplotlib cannot be installed here: pictures are not tested"
+	[ ! -e $(PICTURES) ] || $(dir $(PICTURES))bin/python -m unittest discover -s bindings/python/tests -p test_report.py
 
 soak: tools ## let 64 threads use one engine under ThreadSanitizer: make soak SECONDS=60
 	swift build -c release --build-tests --sanitize thread --build-path .build/soak
@@ -70,6 +74,12 @@ $(RUFF):
 	@$(PYTHON) -m venv .build/ruff 2>/dev/null || { apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv .build/ruff; }
 	@.build/ruff/bin/pip install -q ruff==0.17.5
 
+$(PICTURES):
+	$(call need,python3=python3)
+	@$(PYTHON) -m venv $(@D) 2>/dev/null || { apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv $(@D); }
+	@$(@D)/bin/pip install -q matplotlib==3.11.2
+	@touch $@
+
 bench: build ## measure passes, the tokenizer and generation with and without speculation: make bench MODEL=FILE
 	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench model -m $(or $(MODEL),$(TARGET))
 	$(RELEASE)/ftk bench tokenizer -m $(or $(MODEL),$(TARGET))
@@ -78,6 +88,15 @@ bench: build ## measure passes, the tokenizer and generation with and without sp
 bench-policies: build ## compare policies under load: make bench-policies MODEL=FILE DRAFT=FILE PROMPTS=FILE OPTIONS=...
 	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench policies -m $(or $(MODEL),$(TARGET)) -d $(DRAFT) \
 		--prompts $(or $(PROMPTS),$(error PROMPTS must name a file of JSON lines with a text "prompt" each)) $(OPTIONS)
+
+bench-gates: build ## check the policy's promises, on this machine too with: make bench-gates MODEL=FILE DRAFT=FILE PROMPTS=FILE
+ifdef MODEL
+	FTK_COMMIT=$$(git rev-parse --short HEAD) $(RELEASE)/ftk bench policies -m $(MODEL) -d $(or $(DRAFT),$(error DRAFT is missing)) \
+		--prompts $(or $(PROMPTS),$(error PROMPTS must name a file of JSON lines with a text "prompt" each)) \
+		--policies again,static:1,static:2,static:4,static:8,smartspec,turbospec,adaspec,goodput \
+		--concurrency 1,4,16 -n 48 --repeats 2 --json $(OPTIONS) > .build/gates.json
+endif
+	$(RELEASE)/ftk bench gates $(if $(MODEL),--measured .build/gates.json)
 
 install: build ## install the library, its headers, foretoken.pc and ftk: make install PREFIX=/usr/local DESTDIR=
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/include/foretoken include/foretoken/foretoken.h include/foretoken/controller.h

@@ -15,6 +15,14 @@ package struct DecisionRecord: Sendable {
     package let draftTime: Double
     /// Drafts, target, sampling and commit.
     package let time: Double
+    /// When it began, on the monotonic clock, and everything that it took.
+    package var start: Int64 = 0
+    package var stepTime = 0.0
+    /// Of it, what policies took.
+    package var controlTime = 0.0
+    /// Requests that waited.
+    package var waiting = 0
+    package var draftPasses: [StepOutcome.DraftPass] = []
     package var requests: [Request]
 
     /// One sample's part in the step.
@@ -22,11 +30,18 @@ package struct DecisionRecord: Sendable {
         package let id: UInt64
         package let sample: Int
         package let isPrefill: Bool
+        /// Its tokens before the step; of a prompt those in the cache.
+        package let context: Int
+        /// Without drafts.
+        package let rows: Int
         /// nil: nothing was drafted.
         package let source: DraftSource?
         package let drafted: Int
         package let verified: Int
         package let accepted: Int
+        /// Of the verified tokens those beside the drafted chain, and of the accepted ones.
+        package let branches: Int
+        package let acceptedBranches: Int
         package let emitted: Int
         /// Why no more was verified; nil for rows of a prompt.
         package let limit: DraftLimit?
@@ -34,6 +49,8 @@ package struct DecisionRecord: Sendable {
         package let expectedTokens: Double?
         /// By speculation, against steps without; negative: lost.
         package let savedTime: Double
+        /// With what was drafted and what retrieval found; nil where nobody was asked for drafts, or keeps them.
+        package var outcome: DraftOutcome?
     }
 }
 
@@ -55,7 +72,8 @@ extension DecisionRecord.Request {
         .object([
             ("id", .unsigned(id)), ("sample", .int(sample)), ("phase", .string(isPrefill ? "prefill" : "decode")),
             ("drafter", source.map { .string($0.name) } ?? .null), ("drafted", .int(drafted)),
-            ("verified", .int(verified)), ("accepted", .int(accepted)), ("emitted", .int(emitted)),
+            ("verified", .int(verified)), ("accepted", .int(accepted)), ("branches", .int(branches)),
+            ("accepted_branches", .int(acceptedBranches)), ("emitted", .int(emitted)),
             ("limit", limit.map { .string($0.name) } ?? .null), ("expected_tokens", .rounded(expectedTokens, 1000)),
             ("saved_us", .rounded(savedTime, 10)),
         ])

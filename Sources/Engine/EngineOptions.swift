@@ -2,7 +2,7 @@ import Formats
 package import Kernels
 package import Model
 package import Scheduling
-import Speculation
+package import Speculation
 
 /// How an engine is set up; checked by `validate`.
 package struct EngineOptions: Sendable {
@@ -17,7 +17,13 @@ package struct EngineOptions: Sendable {
     package var drafter = DrafterKind.auto
     /// The length of drafts for `static`, the most for other policies; 0: what the policy is known with.
     package var draftTokens = 0
+    /// Candidates for each position of a draft: 1 for chains, 2 for trees with the next best token beside the drafted one.
+    /// 0: 2 for `goodput`, which takes those that are worth their rows, 1 for the others.
+    package var treeWidth = 0
     package var draftModel: LanguageModel?
+    /// How strongly a draft model follows its own distribution against the noise that it shares with the target; nil: as much
+    /// as is learned to agree most often.
+    package var coupling: CouplingStrength?
     /// nil: after the model.
     package var kvFormat: KVFormat?
     package var activations = Activations.Precision.q8
@@ -35,6 +41,8 @@ package struct EngineOptions: Sendable {
     package var draftPoolBytes = 64 << 20
     /// Keep a record of each step's decisions.
     package var traces = false
+    /// Keep in it also what was drafted and what retrieval found.
+    package var tracesDrafts = false
     /// Microseconds that passes are measured for when the engine is created; 0: the sizes of the models say what they cost.
     package var profileTime = 0
     /// Where measured profiles are kept; nil: nowhere.
@@ -54,6 +62,7 @@ package struct EngineOptions: Sendable {
         }
         let most = RequestOptions.mostDraftTokens
         try check((0...most).contains(draftTokens), "draft_tokens is \(draftTokens); it must be from 0 to \(most)")
+        try check((0...2).contains(treeWidth), "tree_width is \(treeWidth); it must be from 0 to 2")
         try check(kvBudgetBytes >= 0, "kv_budget_bytes is too large")
         try check(draftPoolBytes >= 0, "draft_pool_bytes is too large")
         try check((0...512).contains(threads), "threads is \(threads); it must be from 0 (automatic) to 512")

@@ -3,7 +3,7 @@ import Formats
 import Glibc
 import Kernels
 package import Model
-import Scheduling
+package import Scheduling
 package import Speculation
 
 /// Runs the requests of one target model. Any thread may submit, cancel, poll and ask for statistics; steps are taken
@@ -45,9 +45,7 @@ package final class InferenceEngine: @unchecked Sendable {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
             options: options)
-        if let draft = options.draftModel {
-            try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer)
-        }
+        let map = try options.draftModel.flatMap { try vocabularyMap(target: target, draft: $0) }
         let pool = ThreadPool(threads: sizing.threads)
         let executor = try ModelExecutor(target, sizing, pool, options)
         var drafter: DraftModelDrafter?
@@ -56,33 +54,52 @@ package final class InferenceEngine: @unchecked Sendable {
             let own = try ModelExecutor(draft, sizing, pool, options)
             drafter = DraftModelDrafter(
                 executor: own, maxRows: options.maxStepTokens, contextTokens: draft.configuration.contextLength,
-                targetVocabulary: target.configuration.vocabularySize)
+                targetVocabulary: target.configuration.vocabularySize,
+                translation: map.map {
+                    DraftTranslation(
+                        $0, opening: draft.tokenizer.addsBOS ? draft.tokenizer.bos : nil, blocks: sizing.kvBlocks,
+                        targetVocabulary: target.configuration.vocabularySize)
+                })
             drafter?.reportsProbability = options.policy == .adaspec
+            drafter?.fixedStrength = options.coupling
             draftExecutor = own
+            if let map { options.log.write(.info, "the draft model has another vocabulary: \(map.summary)") }
         }
         let costs = try ProfileSubject(
             target: target, draft: draft, sizing: sizing, targetExecutor: executor, draftExecutor: draftExecutor,
             threads: pool.threads, options: options
         ).costs()
         let speculator = Speculator(
-            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
+            policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
+            costs: costs,
             retrieval: options.makeRetrieval(), model: drafter, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: pool.threads, executor: executor,
             speculator: speculator)
     }
 
-    /// An engine whose passes run elsewhere; `target` gives tokenizer and sizes only, and a draft model is not used.
+    /// An engine whose passes run elsewhere, those of a draft model too where `draftExecutor` is given; `target` gives
+    /// tokenizer and sizes only. `other` is a second source of drafts.
     package convenience init(
-        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter
+        target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter,
+        other: (any RetrievalDrafter)? = nil, draftExecutor: (any StepExecutor)? = nil
     ) throws {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
-        let costs = StepCosts(
-            target: .guess(weightsBytes: 1 << 20, parameters: 1 << 20, kvBytesPerToken: 1 << 10, maxRows: 256))
+        func guess(_ size: Int) -> PassCosts {
+            .guess(weightsBytes: size, parameters: size, kvBytesPerToken: 1 << 10, maxRows: 256)
+        }
+        let costs = StepCosts(target: guess(1 << 20), draft: draftExecutor.map { _ in guess(1 << 16) })
+        let model = draftExecutor.map {
+            DraftModelDrafter(
+                executor: $0, maxRows: options.maxStepTokens, contextTokens: sizing.contextTokens,
+                targetVocabulary: executor.vocabularySize)
+        }
+        model?.reportsProbability = options.policy == .adaspec
         let speculator = Speculator(
-            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
-            retrieval: [(.lookup, drafter)], model: nil, log: options.log)
+            policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
+            costs: costs,
+            retrieval: [(.lookup, drafter)] + (other.map { [(.suffix, $0)] } ?? []), model: model, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
             speculator: speculator)
@@ -317,6 +334,9 @@ package final class InferenceEngine: @unchecked Sendable {
             return result
         }
     }
+
+    /// How far the policy's estimates and what came of them are apart; waits for the step that is under way.
+    package func calibration() -> Calibration? { stepLock.withLock { runner.speculator.calibration } }
 
     /// What the requests that run hold; waits for the step that is under way.
     package func inspect() -> EngineInspection { stepLock.withLock { runner.inspection } }

@@ -36,6 +36,7 @@ package struct RequestOptions: Sendable {
     package var logprobsKind = LogprobsKind.raw
     /// nil: the engine's policy; 0: off; k: drafts of k tokens.
     package var draftTokens: Int?
+    package var verification = VerificationKind.coupled
     /// What the output must be: a grammar in GBNF or a JSON schema; at most one of them.
     package var grammar: String?
     package var jsonSchema: String?

@@ -43,7 +43,7 @@ struct ActiveSequence {
         options = submission.options
         ownProcessors = submission.options.sampling.processors
         constraint = submission.constraint
-        noise = GumbelNoise(seed: submission.seed, sample: UInt32(submission.sample))
+        noise = submission.noise
         tokens = submission.promptTokens
         promptCount = submission.promptTokens.count
         self.limit = limit

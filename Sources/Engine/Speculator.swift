@@ -21,12 +21,18 @@ struct SpeculationAsk {
 
 /// What was drafted for a request.
 struct SpeculativeDraft {
-    /// To be verified.
+    /// To be verified, one after the other.
     var tokens: [Int32] = []
+    /// The positions among them whose next best token is verified too.
+    var branches: [Int] = []
     var source: DraftSource?
     /// Of all that was drafted, also what is not verified.
     var features: [DraftFeature] = []
     var choices: [DraftChoice] = []
+    /// The draft as it was drawn, for requests under a ratio test; nothing may shorten it that looks at what was drawn.
+    var sampled: SampledDraft?
+    /// The next best token of each feature's position; empty where drafts do not branch.
+    var runnersUp: [Int32?] = []
     /// What retrieval found, whether it is used or not.
     var found: [(source: DraftSource, draft: RetrievalDraft)] = []
     /// Why it is not longer.
@@ -40,6 +46,8 @@ final class Speculator {
     private var policy: any SpeculationPolicy
     private var table: CostTable
     private let isOff: Bool
+    /// Whether drafts may be trees.
+    private let branches: Bool
     private let log: EngineLog
     private var view = StepView()
     /// Of the step under way.
@@ -52,11 +60,12 @@ final class Speculator {
     private(set) var controlTime = 0.0
 
     init(
-        policy: any SpeculationPolicy, isOff: Bool, costs: StepCosts,
+        policy: any SpeculationPolicy, isOff: Bool, branches: Bool, costs: StepCosts,
         retrieval: [(source: DraftSource, drafter: any RetrievalDrafter)], model: DraftModelDrafter?, log: EngineLog
     ) {
         self.policy = policy
         self.isOff = isOff
+        self.branches = branches
         self.retrieval = retrieval
         self.model = model
         self.log = log
@@ -70,6 +79,9 @@ final class Speculator {
     /// 0 where the policy has no estimates.
     var calibrationError: Double { policy.calibrationError ?? 0 }
 
+    /// By estimate; nil where the policy has none.
+    var calibration: Calibration? { (policy as? GoodputPolicy)?.survival.calibration }
+
     func forget(_ id: UInt64) {
         policy.forget(id)
         model?.forget(id)
@@ -77,7 +89,7 @@ final class Speculator {
     }
 
     /// The blocks of a request hold other keys and values now, or are other blocks.
-    func forgetCache(_ id: UInt64) { model?.forget(id) }
+    func forgetCache(_ id: UInt64) { model?.forgetCache(id) }
 
     /// The text of a request that ended, for others to be drafted from.
     func remember(_ text: FinishedText) {
@@ -105,6 +117,7 @@ final class Speculator {
         var drafts = look(asks)
         pose(asks, base, drafts)
         var wishes = wishes(asks, drafts)
+        SampledRows.giveFirst(asks, budget: view.rowBudget, &wishes)
         var requests = asks.map(\.request)
         for index in wishes.indices where wishes[index].length > 0 {
             let room = reserve(requests[index].id, wishes[index].length)
@@ -115,7 +128,12 @@ final class Speculator {
         }
         take(wishes, &drafts)
         runModel(asks, requests, wishes, &drafts)
-        cut(asks, wishes, &drafts)
+        // A ratio test is of one token at each position.
+        if branches {
+            for index in drafts.indices where requests[index].coins == nil { drafts[index].findRunnersUp() }
+        }
+        let rest = cut(asks, wishes, &drafts)
+        branch(&drafts, rows: rest, reserve)
         expectedTokens = isOff ? nil : timed { policy.expectedTokens(view, verified(drafts)) }
         return drafts
     }
@@ -158,6 +176,7 @@ final class Speculator {
             own.neededTokens = ask.neededTokens
             own.targetTPOT = ask.targetTPOT
             own.isPeculiar = ask.isPeculiar
+            own.drawsDrafts = request.coins != nil
             return own
         }
     }
@@ -202,14 +221,16 @@ final class Speculator {
         do {
             let choices = try model.draft(drafting.map { requests[$0] }) { choices in
                 for (index, own) in zip(drafting, choices) { drafts[index].features = own.map(\.view) }
-                if isOff { return drafting.map { _ in true } }
-                let goesOn = timed { policy.extend(view, table.costs, views(drafts)) }
-                return drafting.map { asks[$0].fixedLength != nil || goesOn[$0] }
+                let goesOn = isOff ? nil : timed { policy.extend(view, table.costs, views(drafts)) }
+                var wanted = drafting.map { asks[$0].fixedLength != nil || goesOn?[$0] ?? true }
+                SampledRows.giveNext(asks, wishes, drafting, budget: view.rowBudget, &wanted, &drafts)
+                return wanted
             }
             for (index, own) in zip(drafting, choices) {
                 drafts[index].choices = own
                 drafts[index].features = own.map(\.view)
                 drafts[index].tokens = own.map(\.token)
+                drafts[index].sampled = model.latestSamples[requests[index].id]
             }
         } catch {
             log.write(.warning, "drafting failed, this step goes on without: \(error)")
@@ -224,12 +245,16 @@ final class Speculator {
     /// The part of the drafts that the target sees.
     private func verified(_ drafts: [SpeculativeDraft]) -> [DraftView?] {
         drafts.map { draft in
-            draft.source.map { DraftView(source: $0, features: Array(draft.features.prefix(draft.tokens.count))) }
+            draft.source.map {
+                var view = DraftView(source: $0, features: Array(draft.features.prefix(draft.tokens.count)))
+                view.branches = draft.branches
+                return view
+            }
         }
     }
 
-    /// Leaves of each draft what is worth verifying.
-    private func cut(_ asks: [SpeculationAsk], _ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) {
+    /// Leaves of each draft what is worth verifying; the rows that are left.
+    private func cut(_ asks: [SpeculationAsk], _ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) -> Int {
         let drafted = drafts.map(\.tokens.count)
         var lengths = drafted
         if !isOff, drafted.contains(where: { $0 > 0 }) {
@@ -238,18 +263,48 @@ final class Speculator {
                 lengths[index] = max(0, min(chosen[index], drafted[index]))
             }
         }
-        var budget = view.rowBudget
+        // What was drawn from a distribution is verified, and has its rows already.
+        var budget = drafts.reduce(view.rowBudget) { $0 - ($1.sampled?.tokens.count ?? 0) }
         for index in drafts.indices {
+            if drafts[index].sampled != nil {
+                if drafted[index] < wishes[index].length, drafts[index].limit != .budget {
+                    drafts[index].limit = shortfall(asks[index])
+                }
+                continue
+            }
             let length = min(lengths[index], budget)
             if length < lengths[index] {
                 drafts[index].limit = .budget
             } else if length < drafted[index] || drafted[index] < wishes[index].length && wishes[index].source == .model
             {
-                drafts[index].limit = .gain
+                drafts[index].limit = shortfall(asks[index])
             }
             budget -= length
             drafts[index].tokens.removeLast(drafted[index] - length)
         }
+        return budget
+    }
+
+    /// Adds the next best tokens that are worth a row, as far as rows and memory are left.
+    private func branch(
+        _ drafts: inout [SpeculativeDraft], rows: Int,
+        _ reserve: (_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32])
+    ) {
+        guard branches, !isOff, drafts.contains(where: { !$0.tokens.isEmpty }) else { return }
+        let chosen = timed { policy.branch(view, table.costs, views(drafts), lengths: drafts.map(\.tokens.count)) }
+        var left = rows
+        for index in drafts.indices where !chosen[index].isEmpty {
+            drafts[index].branch(at: chosen[index], rows: left)
+            guard !drafts[index].branches.isEmpty else { continue }
+            let room = reserve(view.requests[index].id, drafts[index].rows).tokens - drafts[index].tokens.count
+            drafts[index].branch(at: chosen[index], rows: min(left, room))
+            left -= drafts[index].branches.count
+        }
+    }
+
+    /// Why the model drafted less than was wished for.
+    private func shortfall(_ ask: SpeculationAsk) -> DraftLimit {
+        model?.lacksBlocks(ask.request.id) == true ? .memory : .gain
     }
 
     // MARK: After the step
@@ -274,8 +329,8 @@ final class Speculator {
 
     private func account(_ outcome: StepOutcome, rows: Int) -> StepAccount {
         let costs = table.costs
-        let drafted = outcome.requests.reduce(0) { $0 + $1.verified }
-        let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * $1.1.verified }
+        let drafted = outcome.requests.reduce(0) { $0 + $1.rows }
+        let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * $1.1.rows }
         var (done, further) = (view, view)
         // Prompts may have given up rows to drafts.
         done.prefillRows = max(0, rows - view.requests.count - drafted)
@@ -289,6 +344,7 @@ final class Speculator {
         account.draftTime = outcome.draftTime
         account.targetTime = outcome.targetTime
         account.expectedTokens = expectedTokens
+        account.outcome = outcome
         account.speculated = outcome.requests.contains { !$0.features.isEmpty } || !outcome.draftPasses.isEmpty
         return account
     }
@@ -304,7 +360,9 @@ final class Speculator {
 
     /// What the target said where the draft model drafted.
     func observe(_ draft: SpeculativeDraft, target tokens: ArraySlice<Int32>, temperature: Float) {
-        if draft.source == .model { model?.observe(draft.choices, target: tokens, temperature: temperature) }
+        if draft.source == .model, draft.sampled == nil {
+            model?.observe(draft.choices, target: tokens, temperature: temperature)
+        }
     }
 
     private func timed<Result>(_ body: () -> Result) -> Result {
@@ -319,7 +377,8 @@ extension DraftRequest {
     fileprivate func limited(to length: Int, blocks: [Int32]) -> DraftRequest {
         DraftRequest(
             id: id, tokens: tokens, limit: min(limit, length), blocks: blocks, parameters: parameters,
-            processors: processors, history: history, noise: noise, constraint: constraint, isolation: isolation)
+            processors: processors, history: history, noise: noise, constraint: constraint, isolation: isolation,
+            coins: coins)
     }
 }
 

@@ -1,3 +1,5 @@
+import Scheduling
+
 /// What a step that decided on drafts was expected to take and to give, and what it took. Times in microseconds, by the
 /// cost table as it was before the step.
 struct StepAccount {
@@ -14,6 +16,8 @@ struct StepAccount {
     var expectedTokens: [Double]?
     /// Something was drafted.
     var speculated = false
+    /// For each request that decodes.
+    var outcome = StepOutcome()
 
     var time: Double { draftTime + targetTime }
 

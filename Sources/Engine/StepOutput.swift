@@ -53,7 +53,7 @@ extension ActiveSequence {
         let request = DraftRequest(
             id: id, tokens: tokens, limit: limit, blocks: table.blocks,
             parameters: options.sampling, processors: ownProcessors, history: history, noise: noise,
-            constraint: constraint, isolation: options.cacheSalt)
+            constraint: constraint, isolation: options.cacheSalt, coins: coins)
         return SpeculationAsk(
             request: request, fixedLength: options.draftTokens, isPeculiar: isPeculiar,
             neededTokens: neededTokens, remaining: self.limit - tokens.count,

@@ -1,3 +1,4 @@
+import Kernels
 import Scheduling
 import Speculation
 
@@ -39,6 +40,14 @@ extension StepRunner {
         if account.predictedTime > 0 { statistics.histograms.timeRatio.add(account.time / account.predictedTime) }
     }
 
+    /// The whole step is over.
+    func closeRecord(start: Int64, controlTime: Double) {
+        guard options.traces, !records.isEmpty, records[records.count - 1].step == statistics.steps else { return }
+        records[records.count - 1].start = start
+        records[records.count - 1].stepTime = Double(monotonicMicroseconds() - start)
+        records[records.count - 1].controlTime = controlTime
+    }
+
     private func correct(_ events: inout [EngineEvent], _ sequence: ActiveSequence) {
         for index in events.indices
         where events[index].requestID == sequence.requestID && events[index].sampleIndex == sequence.sample {
@@ -54,10 +63,14 @@ extension StepRunner {
             prefillRows: step.work.reduce(0) { $0 + ($1.entry.isPrefill ? $1.entry.rows : 0) },
             predictedTime: account?.predictedTime, plainTime: account?.plainTime,
             draftTime: account?.draftTime ?? 0, time: account?.time ?? Double(step.targetTime), requests: [])
+        record.waiting = waiting.count
+        record.draftPasses = account?.outcome.draftPasses ?? []
         var expected = account?.expectedTokens?[...]
+        var outcomes = options.tracesDrafts ? account?.outcome.requests[...] : nil
         for item in step.work {
             let own = item.entry.isPrefill ? nil : expected?.popFirst()
             record.requests.append(request(item, step, expected: own))
+            if !item.entry.isPrefill { record.requests[record.requests.count - 1].outcome = outcomes?.popFirst() }
         }
         return record
     }
@@ -65,12 +78,14 @@ extension StepRunner {
     private func request(_ item: Work, _ step: StepBooks, expected: Double?) -> DecisionRecord.Request {
         let (sequence, verification, draft) = (running[item.index], item.verification, step.drafts[item.entry.id])
         let (isPrefill, emitted) = (item.entry.isPrefill, verification.tokens.count)
-        let drafted = draft?.features.count ?? 0
+        let drafted = (draft?.features.count ?? 0) + verification.branches
         let hadRoom = sequence.limit - (sequence.tokens.count - emitted) > 1
         return DecisionRecord.Request(
             id: sequence.requestID, sample: sequence.sample, isPrefill: isPrefill,
-            source: drafted > 0 ? draft?.source : nil, drafted: drafted, verified: verification.draft.count,
-            accepted: verification.accepted, emitted: emitted,
+            context: isPrefill ? sequence.computed - item.entry.rows : sequence.tokens.count - emitted,
+            rows: item.entry.rows, source: drafted > 0 ? draft?.source : nil, drafted: drafted,
+            verified: verification.draft.count, accepted: verification.accepted, branches: verification.branches,
+            acceptedBranches: verification.acceptedBranches, emitted: emitted,
             limit: isPrefill ? nil : draft?.limit ?? (hadRoom ? step.unasked : .end), expectedTokens: expected,
             savedTime: isPrefill ? 0 : step.account?.savedTime(emitted: emitted) ?? 0)
     }

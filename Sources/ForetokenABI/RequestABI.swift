@@ -87,6 +87,11 @@ private func requestOptions(_ given: ftk_request_options) throws -> RequestOptio
     options.cacheSalt = given.cache_salt
     options.samples = Int(given.n)
     guard given.reserved2 == 0 else { throw Failure.invalid("reserved2 is \(given.reserved2); it must be 0") }
+    guard let verification = VerificationKind(rawValue: given.verification) else {
+        throw Failure.invalid("verification is \(given.verification), which is none of the FTK_VERIFICATION_* values")
+    }
+    options.verification = verification
+    guard given.reserved3 == 0 else { throw Failure.invalid("reserved3 is \(given.reserved3); it must be 0") }
     options.userData = UInt(bitPattern: given.user_data)
     return options
 }

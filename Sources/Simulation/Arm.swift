@@ -15,6 +15,8 @@ package struct Arm: Sendable {
     }
 
     package static let off = fixed(0)
+    /// An engine that knows of no drafts: on virtual time the same as `off`.
+    package static let unconfigured = Arm(name: "unconfigured", longestDraft: 0) { _ in FixedLengthPolicy(length: 0) }
 
     package static func fixed(_ length: Int) -> Arm {
         Arm(name: length == 0 ? "off" : "static:\(length)", longestDraft: length) { _ in
@@ -23,11 +25,21 @@ package struct Arm: Sendable {
     }
 
     /// How arms are written on a command line.
-    package static let forms = "off, static:K with K from 1 to \(mostDraft), smartspec, turbospec, adaspec, goodput"
+    package static let forms =
+        "unconfigured, off, static:K with K from 1 to \(mostDraft), smartspec, turbospec, adaspec, goodput, "
+        + "oracle, which knows what will be accepted"
     package static let mostDraft = 16
 
     /// One arm; `longestDraft` is for those that choose, nil leaves it to the policy.
     package init(parsing text: String, longestDraft: Int? = nil) throws {
+        if text == Self.unconfigured.name {
+            self = .unconfigured
+            return
+        }
+        if text == "oracle" {
+            self.init(name: text, longestDraft: longestDraft ?? Self.mostDraft) { OraclePolicy(costs: $0) }
+            return
+        }
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         guard let kind = parts.first.flatMap({ PolicyKind(name: $0) }), parts.count == (kind == .static ? 2 : 1) else {
             throw Failure.invalid("no policy is called \"\(text)\"; known are \(Self.forms)")

@@ -17,7 +17,7 @@ package struct Distribution: Sendable, Equatable {
     }
 
     /// The nearest rank: the least value that `percent` of all are not above.
-    private static func percentile(_ percent: Int, _ sorted: [Double]) -> Double {
+    fileprivate static func percentile(_ percent: Int, _ sorted: [Double]) -> Double {
         sorted[max(0, (sorted.count * percent + 99) / 100 - 1)]
     }
 }
@@ -25,6 +25,8 @@ package struct Distribution: Sendable, Equatable {
 /// The figures of one run.
 package struct OpenLoopMetrics: Sendable, Equatable {
     package let finished: Int
+    /// Requests that came, by the time in which they did: the load.
+    package let requestsPerSecond: Double
     package let tokensPerSecond: Double
     /// Tokens by the time that the machine worked: below saturation the arrivals alone decide the tokens per second.
     package let tokensPerBusySecond: Double
@@ -50,6 +52,8 @@ package struct OpenLoopMetrics: Sendable, Equatable {
         let span = (done.compactMap(\.end).max() ?? 0) - (result.requests.first?.arrival ?? 0)
         func ratio(_ part: Double, _ whole: Double) -> Double { whole > 0 ? part / whole : 0 }
         finished = done.count
+        let arriving = (result.requests.last?.arrival ?? 0) - (result.requests.first?.arrival ?? 0)
+        requestsPerSecond = ratio(Double(result.requests.count - 1), arriving) * 1e6
         tokensPerSecond = ratio(Double(result.tokens), span) * 1e6
         tokensPerBusySecond = ratio(Double(result.tokens), result.busyTime) * 1e6
         utilisation = ratio(result.busyTime, span)
@@ -78,6 +82,8 @@ package struct SpeedUp: Sendable, Equatable {
     package let slowerShare: Double
     /// Jain's index of fairness of the speed-ups: 1 when all gain alike, 1/n when one gains everything.
     package let fairness: Double
+    /// The speed-up that so many percent of the requests do not exceed, from 0 to 100.
+    package let percentiles: [Double]
 
     /// nil when no request ended in both runs.
     package init?(_ result: OpenLoopResult, plain: OpenLoopResult) {
@@ -85,12 +91,14 @@ package struct SpeedUp: Sendable, Equatable {
             guard let before = plain.latency, let after = other.latency, after > 0 else { return nil }
             return before / after
         }
-        guard let least = gains.min() else { return nil }
+        let sorted = gains.sorted()
+        guard let least = sorted.first else { return nil }
         let sum = gains.reduce(0, +)
         let squares = gains.reduce(0) { $0 + $1 * $1 }
         mean = sum / Double(gains.count)
         minimum = least
         slowerShare = Double(gains.count { $0 < 1 / 1.05 }) / Double(gains.count)
         fairness = squares > 0 ? sum * sum / (Double(gains.count) * squares) : 0
+        percentiles = (0...100).map { Distribution.percentile($0, sorted) }
     }
 }

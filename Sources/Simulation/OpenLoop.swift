@@ -16,6 +16,8 @@ package struct OpenLoop: Sendable {
     package var seed: UInt64 = 1
     /// Parts that the time is cut into to see how a run went.
     package var timelineParts = 100
+    /// When the run is cut off, in microseconds.
+    package var end = Double.infinity
 
     /// Arrivals in order of time; the policy is told the true costs.
     package init(
@@ -39,10 +41,13 @@ package struct OpenLoop: Sendable {
         kvTokens = hardware.kvTokens
     }
 
-    package func run(_ arm: Arm) -> OpenLoopResult {
+    package func run(_ arm: Arm) -> OpenLoopResult { run(arm) { _ in } }
+
+    /// `log` gets every step.
+    package func run(_ arm: Arm, log: (LoggedStep) -> Void) -> OpenLoopResult {
         precondition(maxRunning >= 1 && maxRows >= maxRunning, "a row for each request")
         var server = VirtualServer(self, arm)
-        while server.step() {}
+        while server.step(log) {}
         return server.finished()
     }
 }
@@ -91,10 +96,15 @@ private struct VirtualServer {
             timeline: Timeline(partLength: max(1, span)))
     }
 
-    func finished() -> OpenLoopResult { result }
+    func finished() -> OpenLoopResult {
+        var result = result
+        result.calibration = (policy as? GoodputPolicy)?.survival.calibration
+        return result
+    }
 
     /// False when there is nothing left to do.
-    mutating func step() -> Bool {
+    mutating func step(_ log: (LoggedStep) -> Void) -> Bool {
+        guard moment.time < loop.end else { return false }
         receive()
         admit()
         guard !decoding.isEmpty || !prefilling.isEmpty else {
@@ -106,7 +116,7 @@ private struct VirtualServer {
         let plan = planStep(
             requests: decoding.map { snapshot($0) } + prefilling.map { snapshot($0) }, maxRows: loop.maxRows,
             prefillRows: demands.prefillRows)
-        execute(plan, forbidsDrafts: demands.forbidsDrafts)
+        log(execute(plan, forbidsDrafts: demands.forbidsDrafts))
         return true
     }
 
@@ -197,7 +207,7 @@ private struct VirtualServer {
 
     // MARK: Execution
 
-    private mutating func execute(_ planned: StepPlan, forbidsDrafts: Bool) {
+    private mutating func execute(_ planned: StepPlan, forbidsDrafts: Bool) -> LoggedStep {
         var view = StepView()
         view.rowBudget = planned.draftRows
         let held = decoding.reduce(0) { $0 + $1.context } + prefilling.reduce(0) { $0 + $1.context }
@@ -215,12 +225,32 @@ private struct VirtualServer {
             step.decodePlainly(&decoding)
         }
         let plan = planned.withRoom(forDrafts: step.draftedRows)
-        let load = load(plan)
-        step.verify(&decoding, prefill: load)
+        step.verify(&decoding, prefill: load(plan))
         if drafts { policy.commit(step.view, costs.current, step.outcome) }
         if !decoding.isEmpty { costs.observe(step.view, step.outcome) }
+        let done = log(step, plan)
         for (index, chunk) in chunks(plan).enumerated() { prefilling[index].prefill(chunk, at: moment) }
-        commit(step, prefillRows: load.rows)
+        commit(done)
+        return done
+    }
+
+    private func log(_ step: VirtualStep, _ plan: StepPlan) -> LoggedStep {
+        var log = LoggedStep()
+        log.start = moment.time
+        log.draftTime = step.outcome.draftTime
+        log.targetTime = step.outcome.targetTime
+        log.stepTime = step.outcome.stepTime
+        log.waiting = waiting.count - nextWaiting
+        log.draftPasses = step.outcome.draftPasses
+        log.prompts = zip(prefilling, chunks(plan)).map { request, rows in
+            LoggedStep.Prompt(
+                request: Int(request.id), rows: rows, computed: request.computed,
+                emitted: request.computed + rows >= request.promptTokens ? 1 : 0)
+        }
+        log.decoding = zip(step.view.requests, step.outcome.requests).map {
+            LoggedStep.Decoding(request: Int($0.id), context: $0.context, $1)
+        }
+        return log
     }
 
     /// The plan has all that decode, then those of the others that there are rows for, in their order.
@@ -232,12 +262,12 @@ private struct VirtualServer {
         return load
     }
 
-    private mutating func commit(_ step: VirtualStep, prefillRows: Int) {
-        let end = moment.time + step.outcome.stepTime
-        result.add(step, at: moment, prefillRows: prefillRows, waiting: waiting.count - nextWaiting)
-        for outcome in step.outcome.requests { result.emit(outcome, Int(outcome.id), at: end) }
+    private mutating func commit(_ step: LoggedStep) {
+        let end = step.end
+        result.add(step)
+        for request in step.decoding { result.first(request.request, at: end) }
+        for prompt in step.prompts where prompt.emitted > 0 { result.first(prompt.request, at: end) }
         let begun = prefilling.filter(\.decodes)
-        for request in begun where request.produced > 0 { result.first(Int(request.id), at: end) }
         prefilling.removeAll(where: \.decodes)
         decoding += begun
         if !loop.targets.isEmpty {

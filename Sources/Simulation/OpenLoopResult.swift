@@ -1,17 +1,19 @@
-import Scheduling
+package import Scheduling
 
 /// What one request met with. Times in microseconds from the start of the workload.
 package struct RequestRecord: Sendable, Equatable {
     package let arrival: Double
     package let promptTokens: Int
     package let outputTokens: Int
-    package internal(set) var admitted: Double?
-    package internal(set) var firstToken: Double?
-    package internal(set) var end: Double?
+    package var admitted: Double?
+    package var firstToken: Double?
+    package var end: Double?
+    /// When it was really sent; nil on virtual time, where that is when it comes.
+    package var sent: Double?
     package internal(set) var verified = 0
     package internal(set) var accepted = 0
 
-    init(_ arrival: Arrival) {
+    package init(_ arrival: Arrival) {
         self.arrival = arrival.time
         promptTokens = arrival.promptTokens
         outputTokens = arrival.outputTokens
@@ -41,8 +43,10 @@ package struct Timeline: Sendable, Equatable {
     package let partLength: Double
     package internal(set) var parts: [Part] = []
 
-    /// Sums over the steps that began in a part of the time.
+    /// Sums over what came and the steps that began in a part of the time.
     package struct Part: Sendable, Equatable {
+        /// Requests that came.
+        package internal(set) var arrivals = 0
         package internal(set) var steps = 0
         package internal(set) var busyTime = 0.0
         package internal(set) var tokens = 0
@@ -52,7 +56,7 @@ package struct Timeline: Sendable, Equatable {
         package internal(set) var waiting = 0
     }
 
-    init(partLength: Double) { self.partLength = partLength }
+    package init(partLength: Double) { self.partLength = partLength }
 
     mutating func add(at time: Double, _ change: (inout Part) -> Void) {
         // A workload's end may take long; what comes much later is counted in the last part.
@@ -77,6 +81,9 @@ package struct OpenLoopResult: Sendable, Equatable {
     package private(set) var busyTime = 0.0
     package private(set) var draftTime = 0.0
     package private(set) var offTime = 0.0
+    /// Of the target's passes, and of policies; the latter take none on virtual time.
+    package private(set) var targetTime = 0.0
+    package private(set) var controlTime = 0.0
     /// Of the steps in which requests decoded.
     package private(set) var decodingTime = 0.0
     package private(set) var prefillRows = 0
@@ -86,13 +93,16 @@ package struct OpenLoopResult: Sendable, Equatable {
     package private(set) var accepted = 0
     /// Steps that drafted where the one before did not, and the other way round.
     package private(set) var switches = 0
+    /// How far the policy's probabilities and what came of them are apart; nil where it has none.
+    package var calibration: Calibration?
     private var wasOff: Bool?
     private var ended = 0
 
-    init(requests: [RequestRecord], targets: Targets, timeline: Timeline) {
+    package init(requests: [RequestRecord], targets: Targets, timeline: Timeline) {
         self.requests = requests
         self.targets = targets
         self.timeline = timeline
+        for request in requests { self.timeline.add(at: request.arrival) { $0.arrivals += 1 } }
     }
 
     /// Tokens of an output that is there, on average; long while nothing is known.
@@ -102,50 +112,50 @@ package struct OpenLoopResult: Sendable, Equatable {
 
     mutating func reject(_ place: Int) { rejected += 1 }
 
-    mutating func admit(_ place: Int, at time: Double) { requests[place].admitted = time }
+    package mutating func send(_ place: Int, at time: Double) { requests[place].sent = time }
 
-    mutating func first(_ place: Int, at time: Double) {
-        requests[place].firstToken = time
-        tokens += 1
-        timeline.add(at: time) { $0.tokens += 1 }
+    package mutating func admit(_ place: Int, at time: Double) { requests[place].admitted = time }
+
+    /// The first token is there.
+    package mutating func first(_ place: Int, at time: Double) {
+        if requests[place].firstToken == nil { requests[place].firstToken = time }
     }
 
-    mutating func end(_ place: Int, at time: Double) {
+    package mutating func end(_ place: Int, at time: Double) {
         requests[place].end = time
         ended += 1
     }
 
-    mutating func emit(_ outcome: DraftOutcome, _ place: Int, at time: Double) {
-        tokens += outcome.emitted
-        decodedTokens += outcome.emitted
-        if requests[place].firstToken == nil { requests[place].firstToken = time }
-        timeline.add(at: time) { $0.tokens += outcome.emitted }
-        requests[place].verified += outcome.verified
-        requests[place].accepted += outcome.accepted
+    package mutating func add(_ step: LoggedStep) {
+        steps += 1
+        busyTime += step.stepTime
+        draftTime += step.draftTime
+        targetTime += step.targetTime
+        controlTime += step.controlTime
+        prefillRows += step.prefillRows
+        tokens += step.emitted
+        for request in step.decoding { add(request) }
+        timeline.add(at: step.start) { part in
+            part.steps += 1
+            part.busyTime += step.stepTime
+            part.decoding += step.decoding.count
+            part.verified += step.verified
+            part.waiting += step.waiting
+        }
+        if step.emitted > 0 { timeline.add(at: step.end) { $0.tokens += step.emitted } }
+        guard !step.decoding.isEmpty else { return }
+        decodingTime += step.stepTime
+        if step.isOff { offTime += step.stepTime }
+        if let wasOff, wasOff != step.isOff { switches += 1 }
+        wasOff = step.isOff
     }
 
-    mutating func add(_ step: VirtualStep, at moment: Moment, prefillRows: Int, waiting: Int) {
-        let outcome = step.outcome
-        let verified = outcome.requests.reduce(0) { $0 + $1.verified }
-        steps += 1
-        busyTime += outcome.stepTime
-        draftTime += outcome.draftTime
-        self.prefillRows += prefillRows
-        rows += outcome.requests.count + verified
-        drafts += outcome.requests.count { $0.verified > 0 }
-        accepted += outcome.requests.reduce(0) { $0 + $1.accepted }
-        timeline.add(at: moment.time) { part in
-            part.steps += 1
-            part.busyTime += outcome.stepTime
-            part.decoding += outcome.requests.count
-            part.verified += verified
-            part.waiting += waiting
-        }
-        guard !outcome.requests.isEmpty else { return }
-        let isOff = outcome.draftPasses.isEmpty && verified == 0
-        decodingTime += outcome.stepTime
-        if isOff { offTime += outcome.stepTime }
-        if let wasOff, wasOff != isOff { switches += 1 }
-        wasOff = isOff
+    private mutating func add(_ request: LoggedStep.Decoding) {
+        decodedTokens += request.emitted
+        rows += 1 + request.verified
+        if request.verified > 0 { drafts += 1 }
+        accepted += request.accepted
+        requests[request.request].verified += request.verified
+        requests[request.request].accepted += request.accepted
     }
 }

@@ -18,6 +18,7 @@ package struct VirtualRequest: Sendable {
     private(set) var draftSeen: Int
     private var acceptance: AcceptanceStream?
     private var retrieval: [RetrievalStream]
+    private var recorded: RecordedProposals?
 
     /// `computed`: how much of the prompt went through the target before; nil: all but what the first step needs.
     package init(
@@ -31,6 +32,7 @@ package struct VirtualRequest: Sendable {
         let number = Int(truncatingIfNeeded: id)
         acceptance = text.model.map { AcceptanceStream($0, number: number, seed: seed) }
         retrieval = text.retrieval.map { RetrievalStream($0, request: number, seed: seed) }
+        recorded = text.recorded.isEmpty ? nil : RecordedProposals(text.recorded[number % text.recorded.count])
     }
 
     package var context: Int { promptTokens + produced }
@@ -57,6 +59,7 @@ package struct VirtualRequest: Sendable {
             guard let (draft, right) = retrieval[index].proposal() else { continue }
             found.append(RetrievedDraft(draft: draft, right: right))
         }
+        found += recorded?.found() ?? []
         view.proposals = found.map(\.draft)
         view.draftBacklog = draftBacklog
         view.neededTokens = neededTokens
@@ -69,6 +72,12 @@ package struct VirtualRequest: Sendable {
         acceptance?.draft(offset, at: moment)
     }
 
+    /// How many tokens of a draft of the model would be accepted.
+    mutating func rightDrafts(most: Int, at moment: Moment) -> Int {
+        for offset in 0..<most where acceptance?.draft(offset, at: moment).isRight != true { return offset }
+        return most
+    }
+
     /// Committed tokens go through the draft model.
     mutating func catchUp(_ tokens: Int) { draftSeen += tokens }
 
@@ -79,6 +88,7 @@ package struct VirtualRequest: Sendable {
         produced += emitted
         acceptance?.pass(emitted, at: moment)
         for index in retrieval.indices { retrieval[index].pass(emitted) }
+        recorded?.pass(emitted)
     }
 }
 
@@ -94,6 +104,8 @@ package struct TextModel: Sendable {
     package var model: AcceptanceProcess?
     /// At most one for each source.
     package var retrieval: [RetrievalProcess]
+    /// What retrieval found when the requests were recorded, taken in turn.
+    var recorded: [RecordedText] = []
     /// The draft model has seen nothing of the prompt when decoding begins; it is then a catch-up like any other.
     package var draftStartsCold = false
 

@@ -36,6 +36,10 @@ struct VirtualStep {
         look(&requests)
         guard !requests.isEmpty else { return }
         let known = costs.current
+        if var oracle = policy as? any Clairvoyant {
+            oracle.foresee(requests.indices.map { requests[$0].rightDrafts(most: longestDraft, at: moment) })
+            policy = oracle
+        }
         wishes = policy.begin(view, known)
         precondition(wishes.count == requests.count, "one wish for each request")
         runModel(&requests, &policy, known)

@@ -15,11 +15,13 @@ package struct DraftRequest {
     package let constraint: GrammarConstraint?
     /// Drafts come from no finished text but those with the same number.
     package let isolation: UInt64
+    /// What a sampled draft is drawn with, for requests under a ratio test; nil for others.
+    package let coins: RatioCoins?
 
     package init(
         id: UInt64, tokens: [Int32], limit: Int, blocks: [Int32], parameters: SamplingParameters,
         processors: [any LogitProcessor], history: TokenHistory, noise: GumbelNoise,
-        constraint: GrammarConstraint? = nil, isolation: UInt64 = 0
+        constraint: GrammarConstraint? = nil, isolation: UInt64 = 0, coins: RatioCoins? = nil
     ) {
         self.id = id
         self.tokens = tokens
@@ -31,6 +33,7 @@ package struct DraftRequest {
         self.noise = noise
         self.constraint = constraint
         self.isolation = isolation
+        self.coins = coins
     }
 }
 

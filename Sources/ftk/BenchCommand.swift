@@ -8,6 +8,7 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench", abstract: "Measure parts of the library on this machine.",
         subcommands: [
             BenchModelCommand.self, BenchKernelsCommand.self, BenchTokenizerCommand.self, BenchPoliciesCommand.self,
+            BenchOverheadCommand.self, BenchVerificationCommand.self, BenchGatesCommand.self,
         ])
 }
 

@@ -120,37 +120,63 @@ struct PolicyArm {
         }
         engine = try InferenceEngine(target: target, options: options)
     }
+}
 
-    /// Runs the requests to their end, so many at a time.
-    func run(_ requests: [RequestOptions], concurrency: Int) throws -> PolicyRound {
-        var round = PolicyRound(texts: Array(repeating: [], count: requests.count))
-        var running: [UInt64: Int] = [:]
-        var next = 0
-        let before = engine.snapshot()
-        while next < requests.count || !running.isEmpty {
-            while running.count < concurrency, next < requests.count {
-                var request = requests[next]
-                request.draftTokens = requestedDraft
-                running[try engine.submit(request)] = next
-                next += 1
-            }
-            if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
-            let start = monotonicMicroseconds()
-            guard try engine.step() else {
-                throw Failure(.internalError, "\(name): the engine is idle, but \(running.count) requests run")
-            }
-            round.time += monotonicMicroseconds() - start
-            for event in engine.poll(timeout: 0) {
-                guard let index = running[event.requestID] else { continue }
-                round.texts[index] += event.tokens
-                guard let finish = event.finish else { continue }
-                if let failure = finish.failure { throw failure }
-                round.add(finish.statistics)
-                running[event.requestID] = nil
-            }
+/// Requests on their way through an arm.
+private struct PolicyRun {
+    let arm: PolicyArm
+    let requests: [RequestOptions]
+    let concurrency: Int
+    private(set) var round: PolicyRound
+    /// Which request an id is, and when it began in the arm's own time.
+    private var running: [UInt64: (index: Int, start: Int64)] = [:]
+    private var next = 0
+    private let before: EngineStatistics
+
+    init(_ arm: PolicyArm, _ requests: [RequestOptions], concurrency: Int) {
+        (self.arm, self.requests, self.concurrency) = (arm, requests, concurrency)
+        round = PolicyRound(texts: Array(repeating: [], count: requests.count))
+        before = arm.engine.snapshot()
+    }
+
+    /// Goes on for so many microseconds; false once all have ended.
+    mutating func advance(_ slice: Int64) throws -> Bool {
+        let end = round.time + slice
+        while round.time < end {
+            guard next < requests.count || !running.isEmpty else { return false }
+            try step()
         }
-        round.add(engine.snapshot(), since: before)
-        return round
+        return true
+    }
+
+    private mutating func step() throws {
+        while running.count < concurrency, next < requests.count {
+            var request = requests[next]
+            request.draftTokens = arm.requestedDraft
+            running[try arm.engine.submit(request)] = (next, round.time)
+            next += 1
+        }
+        if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
+        let start = monotonicMicroseconds()
+        guard try arm.engine.step() else {
+            throw Failure(.internalError, "\(arm.name): the engine is idle, but \(running.count) requests run")
+        }
+        round.time += monotonicMicroseconds() - start
+        for event in arm.engine.poll(timeout: 0) {
+            guard let (index, start) = running[event.requestID] else { continue }
+            round.texts[index] += event.tokens
+            guard let finish = event.finish else { continue }
+            if let failure = finish.failure { throw failure }
+            round.add(finish.statistics, latency: round.time - start)
+            running[event.requestID] = nil
+        }
+    }
+
+    /// Once all have ended.
+    func finished() -> PolicyRound {
+        var result = round
+        result.add(arm.engine.snapshot(), since: before)
+        return result
     }
 }
 
@@ -175,8 +201,8 @@ struct PolicyRound {
     var tokens: Int { texts.reduce(0) { $0 + $1.count } }
     var tokensPerSecond: Double { Double(tokens) / Double(max(1, time)) * 1e6 }
 
-    mutating func add(_ request: RequestStatistics) {
-        latency += request.totalTime
+    mutating func add(_ request: RequestStatistics, latency time: Int64) {
+        latency += time
         passes += request.steps
     }
 
@@ -213,9 +239,7 @@ struct PolicyBench {
         var measured = arms.map { _ in [PolicyRound]() }
         for round in 0...repeats {  // the first round warms up
             let requests = nextRequests(round > 0 ? count : min(count, max(2, concurrency)))
-            // There and back, so that no arm always follows the same one.
-            for index in round % 2 == 0 ? Array(arms.indices) : arms.indices.reversed() {
-                let result = try arms[index].run(requests, concurrency: concurrency)
+            for (index, result) in try takeTurns(requests, concurrency).enumerated() {
                 try compare(result.texts, arms[index].name, concurrency)
                 if round > 0 { measured[index].append(result) }
             }
@@ -224,6 +248,19 @@ struct PolicyBench {
         return zip(arms, measured).map {
             PolicyCell(policy: $0.name, concurrency: concurrency, rounds: $1, unconfigured: plain)
         }
+    }
+
+    /// All arms with these requests. A slow spell of the machine must not fall on one arm alone, so they take turns, a slice
+    /// of time each, there and back.
+    private func takeTurns(_ requests: [RequestOptions], _ concurrency: Int) throws -> [PolicyRound] {
+        let slice: Int64 = 250_000
+        var runs = arms.map { PolicyRun($0, requests, concurrency: concurrency) }
+        var open = Array(runs.indices)
+        while !open.isEmpty {
+            open = try open.filter { try runs[$0].advance(slice) }
+            open.reverse()
+        }
+        return runs.map { $0.finished() }
     }
 
     /// The requests of a round. Nothing that is kept of other rounds' texts, or of the same prompt's earlier in the round,

@@ -13,20 +13,19 @@ struct BenchPoliciesCommand: ParsableCommand {
             The load is a closed loop: so many requests run at a time, and as one ends the next is submitted, until all \
             of a cell's have ended. Towards the end fewer run; more --requests make that matter less. Each policy is an \
             arm with an engine of its own that lives as long as the run, so that what it has learned stays. All arms get \
-            the same prompts in the same order. One round warms up; then the arms take turns, there and back again. \
-            Every round has a cache salt of its own: neither the prefix cache nor the pool of finished texts knows the \
-            prompts of earlier rounds.
+            the same prompts in the same order. They take turns, a quarter of a second each, there and back again, so \
+            that slow spells of the machine meet all of them; what others do is not in an arm's time. One round warms \
+            up. Every round has a cache salt of its own: neither the prefix cache nor the pool of finished texts knows \
+            the prompts of earlier rounds.
 
             The arm unconfigured, an engine without drafts or draft model, is always there. Others are: again, which is \
             the same a second time and shows the noise; off, an engine that could draft, but whose requests want no \
             drafts; and policies, with the length of drafts after a colon, such as static:4.
 
             All arms must give the same texts; otherwise the run ends with an error. A text has at most \
-            \(Self.defaultContext) tokens, its prompt included, if --context does not say otherwise; longer prompts lose \
-            their beginning.
+            \(PolicySetting.defaultContext) tokens, its prompt included, if --context does not say otherwise; longer \
+            prompts lose their beginning.
             """)
-
-    static let defaultContext = 512
 
     @OptionGroup var model: ModelOption
     @OptionGroup var engine: EngineArguments
@@ -59,9 +58,11 @@ struct BenchPoliciesCommand: ParsableCommand {
         }
         let target = try loadModel(model.model, threads: engine.threads)
         let draft = try engine.draftModel(for: target)
-        let base = try options(target, draft, most: levels.max() ?? 1)
+        let setting = PolicySetting(
+            engine: engine, target: target, draft: draft, maxTokens: maxTokens, temperature: temperature)
+        let base = try setting.options(drafter: drafter, most: levels.max() ?? 1)
         var results = try PolicyResults(
-            header: header(target, draft, base, choices), path: resume)
+            header: header(setting, base, choices), path: resume)
         let missing = levels.filter { !results.has(concurrency: $0, of: choices) }
         if !output.json { showHeader(target, draft) }
         if missing.isEmpty {
@@ -71,9 +72,7 @@ struct BenchPoliciesCommand: ParsableCommand {
                 levels, missing: missing,
                 try PolicyBench(
                     arms: choices.map { try PolicyArm($0, target: target, base: base) },
-                    requests: texts.map { try $0.request(target.tokenizer, fitting: base.contextTokens - maxTokens) }
-                        .map(completed),
-                    repeats: repeats), &results)
+                    requests: setting.requests(texts, base), repeats: repeats), &results)
         }
         if output.json { Output.line(results.json(of: levels).rendered) }
     }
@@ -92,48 +91,13 @@ struct BenchPoliciesCommand: ParsableCommand {
         }
     }
 
-    /// What all arms have in common.
-    private func options(_ target: LanguageModel, _ draft: LanguageModel?, most: Int) throws -> EngineOptions {
-        var options = engine.options()
-        if options.contextTokens == 0 {
-            options.contextTokens = min(Self.defaultContext, target.configuration.contextLength)
-        }
-        guard maxTokens < options.contextTokens else {
-            throw Failure.invalid(
-                "-n is \(maxTokens), which leaves no room for a prompt in a context of \(options.contextTokens) tokens")
-        }
-        options.draftModel = draft
-        options.drafter = drafter?.kind ?? .auto
-        options.maxRunningRequests = most
-        // As many bytes for each arm, and enough that memory never decides.
-        let sizing = try EngineSizing(
-            target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
-            options: options)
-        options.kvBudgetBytes =
-            EngineSizing.blocks(forTokens: options.contextTokens) * (most + 1) * kvBlockTokens * sizing.kvBytesPerToken
-        return options
-    }
-
-    private func completed(_ request: RequestOptions) -> RequestOptions {
-        var result = request
-        result.maxTokens = maxTokens
-        result.sampling.temperature = temperature
-        result.ignoresEndOfGeneration = true
-        return result
-    }
-
     // MARK: Reports
 
     /// Everything that figures depend on.
     private func header(
-        _ target: LanguageModel, _ draft: LanguageModel?, _ base: EngineOptions, _ choices: [PolicyChoice]
+        _ setting: PolicySetting, _ base: EngineOptions, _ choices: [PolicyChoice]
     ) throws -> [(String, JSONText)] {
-        [
-            ("machine", .string(machineName())), ("isa", .string(InstructionSet.native.name)),
-            ("threads", .int(try threadCount(engine.threads))), ("commit", .string(commitName())),
-            ("model", .string(target.path)), ("model_bytes", .int(target.weightsBytes)),
-            ("draft", draft.map { .string(engine.selfDraft ? "self" : $0.path) } ?? .null),
-            ("draft_bytes", .int(draft?.weightsBytes ?? 0)),
+        try setting.description + [
             ("prompts", .string(prompts)), ("category", category.map { .string($0) } ?? .null),
             ("policies", .string(choices.map(\.name).joined(separator: ","))),
             ("drafter", .string(drafter?.rawValue ?? "auto")), ("n", .int(maxTokens)),

@@ -11,7 +11,7 @@ struct FTK: ParsableCommand {
         subcommands: [
             RunCommand.self, CompareCommand.self, ScoreCommand.self, TokenizeCommand.self, InfoCommand.self,
             PlanCommand.self, ProfileCommand.self, QuantizeCommand.self, SelfTestCommand.self, BenchCommand.self,
-            SimulateCommand.self,
+            SimulateCommand.self, ReplayCommand.self,
         ])
 
     static func main() {

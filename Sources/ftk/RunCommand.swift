@@ -23,6 +23,10 @@ struct RunCommand: ParsableCommand {
         help: "Most tokens to generate; -1: until the context is full.")
     var maxTokens = 128
     @Option(help: "Texts to generate, each with its own random numbers.") var samples = 1
+    @Option(
+        help: ArgumentHelp(
+            "How drafts are verified: coupled, which never changes the text, or a ratio test, rejection or block."))
+    var verification = VerificationKind.coupled
     @Option(help: "End before this text; may be repeated.") var stop: [String] = []
     @Flag(help: "Treat the prompt as a chat message and answer it.") var chat = false
     @Option(help: "With --chat: the system message.") var system: String?
@@ -81,6 +85,7 @@ struct RunCommand: ParsableCommand {
         request.sampling = try sampling.parameters()
         request.seed = sampling.seed
         request.samples = samples
+        request.verification = verification
         request.stopTexts = stop
         request.grammar = try grammarFile.map { try wholeText($0, "--grammar-file") }
         request.jsonSchema = try jsonSchema.map { try wholeText($0, "--json-schema") }

@@ -1,51 +1,23 @@
 import Formats
 import Simulation
 
-/// One arm under one workload.
-struct SimulatedCell {
-    let arm: String
-    let scale: Double
-    let seed: UInt64
-    let result: OpenLoopResult
-    let metrics: OpenLoopMetrics
-    let speedUp: SpeedUp?
-}
-
 /// What a simulation found, as a table or as JSON.
 struct SimulationReport {
     let command: SimulateCommand
     let machine: Hardware
-    let cells: [SimulatedCell]
+    let cells: [WorkloadCell]
 
     // MARK: Text
 
     func show() {
         let requests = cells.first?.result.requests.count ?? 0
-        Output.line("\(machine.name): \(machine.description); acceptance \(command.acceptance), \(requests) requests")
-        let hasTargets = cells.contains { $0.metrics.attainment != nil }
-        Output.columns(
-            [
-                "policy", "scale", "seed", "busy tok/s", "tok/s", "busy", "mean s", "P95 TTFT s", "P95 TPOT ms",
-                "accepted", "off",
-            ]
-                + (hasTargets ? ["attained"] : []))
-        for cell in cells {
-            let metrics = cell.metrics
-            Output.columns(
-                [
-                    cell.arm, fixed(cell.scale, 2), "\(cell.seed)", fixed(metrics.tokensPerBusySecond, 1),
-                    fixed(metrics.tokensPerSecond, 1), percent(metrics.utilisation), seconds(metrics.latency?.mean),
-                    seconds(metrics.timeToFirstToken?.p95), milliseconds(metrics.timePerOutputToken?.p95),
-                    fixed(metrics.meanAccepted, 2), percent(metrics.offShare),
-                ] + (hasTargets ? [metrics.attainment.map(percent) ?? ""] : []))
-        }
+        Output.line("\(machine.name): \(machine.description); acceptance \(acceptance), \(requests) requests")
+        WorkloadCell.show(cells)
         let rejected = cells.map(\.result.rejected).max() ?? 0
         if rejected > 0 { Output.line("\(rejected) requests are longer than the KV cache and were refused") }
     }
 
-    private func percent(_ share: Double) -> String { fixed(share * 100, 1) + "%" }
-    private func seconds(_ time: Double?) -> String { time.map { fixed($0 / 1e6, 2) } ?? "-" }
-    private func milliseconds(_ time: Double?) -> String { time.map { fixed($0 / 1e3, 2) } ?? "-" }
+    private var acceptance: String { command.recorded.recording.map { "recorded:\($0)" } ?? command.acceptance }
 
     // MARK: JSON
 
@@ -60,80 +32,17 @@ struct SimulationReport {
             ),
             (
                 "options",
-                .object([
-                    ("acceptance", .string(command.acceptance)), ("retrieval", .number(command.retrieval)),
-                    ("noise", .number(command.noise)), ("cost_error", .number(command.costError)),
-                    ("learn_costs", .bool(command.learnCosts)),
-                    ("draft_tokens", command.draftTokens.map { .int($0) } ?? .null),
-                    ("max_running_requests", .int(command.maxRunning ?? machine.maxRunning)),
-                    ("max_step_tokens", .int(command.maxStepTokens ?? machine.maxRows)),
-                ])
+                .object(
+                    command.workload.json + [
+                        ("acceptance", .string(acceptance)), ("retrieval", .number(command.retrieval)),
+                        ("noise", .number(command.noise)), ("cost_error", .number(command.costError)),
+                        ("learn_costs", .bool(command.learnCosts)),
+                        ("draft_tokens", command.draftTokens.map { .int($0) } ?? .null),
+                        ("max_running_requests", .int(command.maxRunning ?? machine.maxRunning)),
+                        ("max_step_tokens", .int(command.maxStepTokens ?? machine.maxRows)),
+                    ])
             ),
-            ("cells", .array(cells.map(json))),
+            ("cells", .array(cells.map { $0.json(raw: command.raw) })),
         ])
-    }
-
-    private func json(_ cell: SimulatedCell) -> JSONText {
-        let (metrics, result) = (cell.metrics, cell.result)
-        var members: [(String, JSONText)] = [
-            ("policy", .string(cell.arm)), ("time_scale", .number(cell.scale)), ("seed", .unsigned(cell.seed)),
-            ("requests", .int(result.requests.count)), ("finished", .int(metrics.finished)),
-            ("rejected", .int(result.rejected)), ("steps", .int(result.steps)), ("output_tokens", .int(result.tokens)),
-            ("prefill_rows", .int(result.prefillRows)), ("busy_s", .number(result.busyTime / 1e6)),
-            ("tokens_per_s", .number(metrics.tokensPerSecond)),
-            ("tokens_per_busy_s", .number(metrics.tokensPerBusySecond)), ("utilisation", .number(metrics.utilisation)),
-            ("latency_s", json(metrics.latency, 1e-6)), ("ttft_ms", json(metrics.timeToFirstToken, 1e-3)),
-            ("tpot_ms", json(metrics.timePerOutputToken, 1e-3)),
-            ("target_ttft_ms", json(result.targets.firstToken, 1e-3)),
-            ("target_tpot_ms", json(result.targets.perOutputToken, 1e-3)), ("attainment", json(metrics.attainment)),
-            ("attained_tokens_per_s", json(metrics.attainedTokensPerSecond)),
-            ("mean_accepted", .number(metrics.meanAccepted)), ("rows_per_token", .number(metrics.rowsPerToken)),
-            ("draft_time_share", .number(metrics.draftShare)), ("off_share", .number(metrics.offShare)),
-            ("switches", .int(result.switches)), ("speed_up", json(cell.speedUp)), ("timeline", json(result.timeline)),
-        ]
-        if command.raw { members.append(("raw", raw(result.requests))) }
-        return .object(members)
-    }
-
-    private func json(_ value: Double?, _ unit: Double = 1) -> JSONText { value.map { .number($0 * unit) } ?? .null }
-
-    private func json(_ distribution: Distribution?, _ unit: Double) -> JSONText {
-        guard let distribution else { return .null }
-        return .object([
-            ("mean", .number(distribution.mean * unit)), ("p50", .number(distribution.p50 * unit)),
-            ("p90", .number(distribution.p90 * unit)), ("p95", .number(distribution.p95 * unit)),
-            ("p99", .number(distribution.p99 * unit)),
-        ])
-    }
-
-    private func json(_ speedUp: SpeedUp?) -> JSONText {
-        guard let speedUp else { return .null }
-        return .object([
-            ("mean", .number(speedUp.mean)), ("minimum", .number(speedUp.minimum)),
-            ("slower_share", .number(speedUp.slowerShare)), ("fairness", .number(speedUp.fairness)),
-        ])
-    }
-
-    /// A list for each figure, with an element for each part of the time.
-    private func json(_ timeline: Timeline) -> JSONText {
-        func list(_ figure: (Timeline.Part) -> Int) -> JSONText { .array(timeline.parts.map { .int(figure($0)) }) }
-        return .object([
-            ("part_s", .number(timeline.partLength / 1e6)), ("steps", list(\.steps)),
-            ("busy_s", .array(timeline.parts.map { .number($0.busyTime / 1e6) })), ("tokens", list(\.tokens)),
-            ("decoding", list(\.decoding)), ("verified", list(\.verified)), ("waiting", list(\.waiting)),
-        ])
-    }
-
-    /// Seconds from the start of the workload.
-    private func raw(_ requests: [RequestRecord]) -> JSONText {
-        .array(
-            requests.map { request in
-                .object([
-                    ("arrival_s", .number(request.arrival / 1e6)), ("prompt_tokens", .int(request.promptTokens)),
-                    ("output_tokens", .int(request.outputTokens)), ("admitted_s", json(request.admitted, 1e-6)),
-                    ("first_token_s", json(request.firstToken, 1e-6)), ("end_s", json(request.end, 1e-6)),
-                    ("verified", .int(request.verified)), ("accepted", .int(request.accepted)),
-                ])
-            })
     }
 }

@@ -26,6 +26,9 @@ struct WorkloadArguments: ParsableArguments {
     @Option(help: "Mean output length, likewise.") var outputTokens = 128
     @Option(help: "Draw lengths from the lines of this trace instead.") var lengths: String?
 
+    /// Nothing says when requests come.
+    var isUnstated: Bool { trace == nil && poisson == nil && gamma == nil && steps == nil }
+
     /// The workload of a seed, before its times are scaled.
     func arrivals(seed: UInt64) throws -> [Arrival] {
         guard every >= 1 else { throw Failure.invalid("--every is \(every); it must be at least 1") }
@@ -34,6 +37,20 @@ struct WorkloadArguments: ParsableArguments {
         let chosen = stride(from: 0, to: all.count, by: every).map { all[$0] }.prefix(requests ?? .max)
         guard !chosen.isEmpty else { throw Failure.invalid("the workload has no request") }
         return Array(chosen)
+    }
+
+    /// What a report has to say of it.
+    var json: [(String, JSONText)] {
+        let stated = [("trace", trace), ("poisson", poisson.map { "\($0)" }), ("gamma", gamma), ("steps", steps)]
+        let times = stated.compactMap { name, value in value.map { "\(name) \($0)" } }.first ?? "recorded"
+        let made = trace == nil
+        let means = made && lengths == nil
+        return [
+            ("workload", .string(times)), ("every", .int(every)),
+            ("lengths", made ? lengths.map { .string($0) } ?? .null : .null),
+            ("prompt_tokens", means ? .int(promptTokens) : .null),
+            ("output_tokens", means ? .int(outputTokens) : .null),
+        ]
     }
 
     func timeScales() throws -> [Double] {

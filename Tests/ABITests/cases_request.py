@@ -30,6 +30,8 @@ FIELDS: dict[str, list[Any]] = {
     "speculation": [-2, 17, BIG],
     "reserved": [1, BIG],
     "reserved2": [1, BIG],
+    "verification": [-1, 3, BIG],
+    "reserved3": [1, BIG],
     "n": [0, 65, 2**32 - 1],
     "target_ttft_us": [-2, 0, 2**63 - 1, -(2**63)],
     "target_tpot_us": [-2, 0, 2**63 - 1, -(2**63)],
@@ -240,6 +242,7 @@ def _limits(library: abi.Library, engine: Any) -> None:
         deadline_us=2**59,
         cache_salt=2**64 - 1,
         n=64,
+        verification=library.constants["FTK_VERIFICATION_BLOCK"],
     )
     library.submit_options(engine, options)
     finished = [event for event in library.run_until_idle(engine) if event["kind"] == library.constants["FTK_EVENT_FINISH"]]

@@ -15,7 +15,8 @@ CELL = {
     "policy", "time_scale", "seed", "requests", "finished", "rejected", "steps", "output_tokens", "prefill_rows",
     "busy_s", "tokens_per_s", "tokens_per_busy_s", "utilisation", "latency_s", "ttft_ms", "tpot_ms",
     "target_ttft_ms", "target_tpot_ms", "attainment", "attained_tokens_per_s", "mean_accepted", "rows_per_token",
-    "draft_time_share", "off_share", "switches", "speed_up", "timeline",
+    "draft_time_share", "off_share", "switches", "speed_up", "timeline", "target_tpot", "requests_per_s",
+    "calibration",
 }  # fmt: skip
 
 
@@ -51,10 +52,29 @@ class SimulateTests(support.ScratchCase):
             self.assertEqual(set(cell), CELL)
             self.assertEqual((cell["requests"], cell["finished"], cell["output_tokens"]), (60, 60, tokens))
             self.assertEqual(sum(cell["timeline"]["tokens"]), tokens)
+            self.assertEqual(sum(cell["timeline"]["arrivals"]), 60)
+            self.assertEqual(cell["calibration"] is not None, cell["policy"] == "goodput")
+            self.assertEqual(cell["target_tpot"], "0.9x")
+            self.assertAlmostEqual(cell["requests_per_s"], 1 / 0.9 / cell["time_scale"])
             self.assertTrue(0 <= cell["attainment"] <= 1)
         self.assertEqual(report["hardware"]["name"], "cpu-2-core-1b")
         self.assertGreater(cells[1]["mean_accepted"], 1)
         self.assertEqual(cells[0]["speed_up"]["mean"], 1)
+
+    def test_each_target_has_its_cells(self) -> None:
+        report = self.report("--trace", str(self.trace), "--policies", "off,goodput", "--target-tpot", "0.8x,1.2x,50")
+        cells = report["cells"]
+        self.assertEqual([cell["target_tpot"] for cell in cells], ["0.8x"] * 2 + ["1.2x"] * 2 + ["50"] * 2)
+        paces = [cell["target_tpot_ms"] for cell in cells]
+        self.assertAlmostEqual(paces[2] / paces[0], 1.5)
+        self.assertEqual(paces[4], 50)
+        self.assertLessEqual(cells[0]["attainment"], cells[2]["attainment"])
+        self.assertEqual(report["options"]["workload"], f"trace {self.trace}")
+
+    def test_the_oracle_is_an_arm(self) -> None:
+        off, oracle = self.report("--trace", str(self.trace), "--policies", "off,oracle")["cells"]
+        self.assertEqual(oracle["output_tokens"], off["output_tokens"])
+        self.assertGreater(oracle["speed_up"]["mean"], 1)
 
     def test_a_seed_gives_the_same_bytes(self) -> None:
         options = ["--gamma", "0.5,2", "--requests", "40", "--policies", "goodput", "--noise", "0.1", "--raw", "--json"]
@@ -123,6 +143,7 @@ class SimulateTests(support.ScratchCase):
             (["--poisson", "1", "--acceptance", "2"], 'acceptance "2"'),
             (["--poisson", "1", "--time-scale", "0"], "--time-scale"),
             (["--poisson", "1", "--target-tpot", "x"], "--target-tpot"),
+            (["--poisson", "1", "--target-tpot", "1x,,2x"], "--target-tpot"),
             (["--poisson", "1", "--max-running", "400"], "--max-running is 400"),
         ):
             result = self.simulate(*options)

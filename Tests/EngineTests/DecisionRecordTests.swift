@@ -67,6 +67,53 @@ import Testing
         #expect(entries.contains { $0.expectedTokens != nil } == (policy == .goodput))
     }
 
+    /// With what was drafted, the records are enough to make the run again: where each request stood, what went through the
+    /// target, and what was known of it before.
+    @Test func recordsTellTheRun() throws {
+        let lengths = [5, 40, 70, 1]
+        func run(_ keeps: Bool) throws -> [DecisionRecord] {
+            let scripted = try ScriptedEngine(
+                draftTokens: 4, drafts: { Array($0.tokens.suffix(3)) },
+                change: {
+                    $0.traces = true
+                    $0.tracesDrafts = keeps
+                    $0.maxStepTokens = 32
+                })
+            // Nothing that the prefix cache could know.
+            let requests = lengths.map { length in
+                tokenRequest((0..<length).map { Int32(($0 * 11 + length * 5) % 300 + 1) }, 20)
+            }
+            #expect(try scripted.run(requests).problems.isEmpty)
+            return try records(scripted.engine)
+        }
+        let kept = try run(true)
+        var produced = lengths.map { _ in 0 }
+        var computed = lengths.map { _ in 0 }
+        for (record, later) in zip(kept, kept.dropFirst() + kept.suffix(1)) {
+            #expect(record.start > 0 && record.start <= later.start && record.stepTime >= record.time)
+            #expect(record.controlTime >= 0 && record.controlTime <= record.stepTime && record.draftPasses.isEmpty)
+            let rows = record.requests.reduce(0) { $0 + $1.rows + $1.verified }
+            #expect(rows == record.rows)
+            for request in record.requests {
+                let place = Int(request.id) - 1
+                if request.isPrefill {
+                    #expect(request.context == computed[place] && request.outcome == nil)
+                    computed[place] += request.rows
+                } else {
+                    #expect(request.context == lengths[place] + produced[place] && request.rows == 1)
+                }
+                if let outcome = request.outcome {
+                    #expect(outcome.features.count == request.drafted && outcome.verified == request.verified)
+                    #expect(outcome.accepted == request.accepted && outcome.emitted == request.emitted)
+                    #expect(outcome.counterfactuals.allSatisfy { $0.accepted <= $0.judged })
+                }
+                produced[place] += request.emitted
+            }
+        }
+        #expect(kept.flatMap(\.requests).contains { $0.outcome?.counterfactuals.isEmpty == false })
+        #expect(try run(false).flatMap(\.requests).allSatisfy { $0.outcome == nil })
+    }
+
     /// The histograms count the same requests as the records.
     @Test func histogramsAgreeWithRecords() throws {
         let scripted = try ScriptedEngine(

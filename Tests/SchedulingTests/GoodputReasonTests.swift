@@ -6,7 +6,16 @@ import Testing
     private func wish(_ request: DecodingView, _ target: PassCosts, maxDraft: Int = 16) -> DraftWish {
         let costs = PolicyScene.costs(target)
         var policy = GoodputPolicy(costs: costs, maxDraft: maxDraft)
-        return policy.begin(PolicyScene.view([request]), costs)[0]
+        let view = PolicyScene.view([request])
+        for _ in 0..<2 {  // a batch is seen plain first
+            _ = policy.begin(view, costs)
+            var outcome = StepOutcome()
+            outcome.requests = [DraftOutcome(id: request.id)]
+            outcome.targetTime = costs.targetTime(view, drafted: 0, attended: 0)
+            outcome.stepTime = outcome.targetTime
+            policy.commit(view, costs, outcome)
+        }
+        return policy.begin(view, costs)[0]
     }
 
     @Test func whyDraftsAreNotLonger() {

@@ -80,6 +80,7 @@ import Testing
         let parts = result.timeline.parts
         #expect(parts.reduce(0) { $0 + $1.tokens } == result.tokens)
         #expect(parts.reduce(0) { $0 + $1.steps } == result.steps)
+        #expect(parts.reduce(0) { $0 + $1.arrivals } == arrivals.count)
         #expect(abs(parts.reduce(0) { $0 + $1.busyTime } - result.busyTime) < 1)
     }
 
@@ -200,7 +201,26 @@ import Testing
         let gain = try #require(SpeedUp(fast, plain: plain))
         #expect(gain.mean > 1.3 && gain.minimum < gain.mean && gain.fairness > 0.5 && gain.fairness < 1)
         let same = try #require(SpeedUp(plain, plain: plain))
+        #expect(gain.percentiles.count == 101 && gain.percentiles == gain.percentiles.sorted())
+        #expect(gain.percentiles.first == gain.minimum && same.percentiles.allSatisfy { $0 == 1 })
         #expect(same.mean == 1 && same.minimum == 1 && same.slowerShare == 0 && abs(same.fairness - 1) < 1e-12)
+    }
+
+    @Test func aPolicyThatEstimatesIsJudged() throws {
+        let loop = Self.loop(Self.mixed(rate: 6))
+        #expect(loop.run(.fixed(4)).calibration == nil)
+        let calibration = try #require(loop.run(try Arm(parsing: "goodput")).calibration)
+        let bins = calibration.bins
+        #expect(bins.reduce(0) { $0 + $1.count } == calibration.observations && calibration.observations > 500)
+        #expect(bins.allSatisfy { $0.count > 0 && (0...1).contains($0.predicted) && (0...1).contains($0.accepted) })
+        let error = bins.reduce(0) { $0 + abs($1.predicted - $1.accepted) * Double($1.count) }
+        #expect(abs(error / Double(calibration.observations) - calibration.expectedError) < 1e-9)
+    }
+
+    @Test func theLoadIsThatOfTheArrivals() {
+        let arrivals = [0, 1e6, 4e6].map { Self.arrival($0, 3, 2) }
+        #expect(OpenLoopMetrics(Self.loop(arrivals).run(.off)).requestsPerSecond == 0.5)
+        #expect(OpenLoopMetrics(Self.loop([Self.arrival(0, 3, 2)]).run(.off)).requestsPerSecond == 0)
     }
 
     @Test func percentilesAreTheNearestRank() throws {

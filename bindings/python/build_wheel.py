@@ -172,6 +172,8 @@ def metadata() -> str:
         "Classifier: Programming Language :: Python :: 3",
         "Classifier: Typing :: Typed",
         "Requires-Python: >=3.9",
+        "Provides-Extra: report",
+        "Requires-Dist: matplotlib>=3.7; extra == 'report'",
         "Description-Content-Type: text/markdown",
         "",
         (HERE / "README.md").read_text(encoding="utf-8"),

@@ -55,7 +55,8 @@
  *
  * TEXT NEVER CHANGES. What a request generates is a function of its prompt, its parameters and its seed, for one
  * build, model file, instruction set and KV type. Speculation, batching, chunking and the number of threads do
- * not change a bit of it.
+ * not change a bit of it. The one exception is a request that asks for another verification than
+ * FTK_VERIFICATION_COUPLED.
  *
  * Units are in the names: _us microseconds, _bytes, _tokens. Text is UTF-8.
  */
@@ -98,7 +99,7 @@ enum {
     FTK_ERROR_UNSUPPORTED_ARCHITECTURE = -5,
     FTK_ERROR_UNSUPPORTED_QUANTIZATION = -6,
     FTK_ERROR_UNSUPPORTED_FORMAT = -7,          /* tokenizer, template or file version that is not supported */
-    FTK_ERROR_VOCABULARY_MISMATCH = -8,         /* draft and target do not share their tokens */
+    FTK_ERROR_VOCABULARY_MISMATCH = -8,         /* draft and target share too few tokens */
     FTK_ERROR_OUT_OF_MEMORY = -9,               /* the memory or the KV budget does not suffice */
     FTK_ERROR_QUEUE_FULL = -10,                 /* try again after other requests have finished */
     FTK_ERROR_CONTEXT_TOO_LONG = -11,           /* the prompt does not fit into the context */
@@ -332,7 +333,7 @@ typedef struct ftk_engine_options {
     int32_t drafter;                 /* FTK_DRAFTER_*. Default FTK_DRAFTER_AUTO */
     uint32_t draft_tokens;           /* static: tokens of a draft; others: the most of them, up to FTK_MAX_DRAFT_TOKENS. Default 0:
                                         4 for static, 16 for goodput, 8 for the others */
-    ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share the target's tokens. Default NULL */
+    ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share tokens with the target. Default NULL */
     int32_t kv_type;                 /* FTK_KV_*, of target and draft. Default FTK_KV_AUTO */
     int32_t run_mode;                /* FTK_RUN_*. Default FTK_RUN_MANUAL */
     uint64_t kv_budget_bytes;        /* of both KV caches; 0: room for 16384 tokens or one full context, if that is more. Default 0 */
@@ -349,7 +350,9 @@ typedef struct ftk_engine_options {
     uint64_t draft_pool_bytes;       /* for texts of finished requests, which FTK_DRAFTER_SUFFIX drafts from. Default 67108864
                                         (64 MiB); 0: nothing of a request outlives it. Only requests of one cache_salt share */
     uint32_t trace;                  /* 1: keep a record of each step's decisions, for ftk_engine_trace. Default 0 */
-    uint32_t reserved2;              /* must be 0. Default 0 */
+    uint32_t tree_width;             /* candidates for a position of a draft: 1 for chains; 2: the next best token is verified beside
+                                        the drafted one, by goodput where that is worth the row, by static everywhere. The other
+                                        policies draft chains. Default 0: 2 for goodput, 1 for static */
     uint64_t profile_us;             /* time to measure passes for while the engine is created, at most an hour, so that policies begin
                                         with this machine's costs; 0: they begin with a guess from sizes. Default 0 */
     const char *profile_folder;      /* a measured profile is kept here, a file for each pair of models and way to compute, and
@@ -381,7 +384,8 @@ ftk_status ftk_memory_plan_compute(const char *target_path, const char *draft_pa
                                    ftk_memory_plan *plan);
 
 /* `options` may be NULL. The models stay alive as long as the engine does. A draft model is compared with the target
- * by the texts of the tokens (padding at the end may differ): FTK_ERROR_VOCABULARY_MISMATCH names the first difference.
+ * by the texts of the tokens. Where they differ (other than in padding) drafts are made of the tokens that both have; a log
+ * message (info) says how many these are, and FTK_ERROR_VOCABULARY_MISMATCH that they are less than 5% of the target's.
  * Destroy with ftk_engine_destroy. */
 ftk_status ftk_engine_create(ftk_model *target, const ftk_engine_options *options, ftk_engine **engine);
 /* Stops the engine; live requests are cancelled and waiting events dropped. Event batches stay valid. NULL does
@@ -438,6 +442,8 @@ typedef struct ftk_engine_stats {
     uint64_t control_time_us;        /* the policy alone; most of it is part of draft_time_us */
     int64_t saved_us;                /* by speculation, against steps without drafts by the cost table; negative: lost */
     double calibration_error;        /* expected calibration error of the acceptance probabilities, 0 to 1; 0 without any */
+    uint64_t num_branch_tokens;      /* of num_draft_tokens: next best tokens, verified beside the drafted ones; see tree_width */
+    uint64_t num_accepted_branch_tokens; /* of num_accepted_tokens: such tokens */
 } ftk_engine_stats;
 
 /* A consistent snapshot. */
@@ -461,6 +467,7 @@ ftk_status ftk_engine_metrics(const ftk_engine *engine, char *text, size_t capac
  *       id, sample, phase             phase is "prefill" or "decode"
  *       drafter                       "lookup", "suffix", "model" or "host"; null where nothing was drafted
  *       drafted, verified, accepted   tokens
+ *       branches, accepted_branches   of the verified and of the accepted tokens: next best ones beside those of the draft
  *       emitted                       tokens that the request got
  *       limit                         why no more was verified: "gain" (not worth its time), "budget" (rows of the step), "target"
  *                                     (a latency target), "memory", "guard" (speculation was measured to lose), "end" (of the
@@ -485,6 +492,21 @@ enum {
 };
 
 #define FTK_SPECULATION_AUTO (-1)
+
+/* How the drafts of a request are verified. Under the two ratio tests a text is still distributed as the target's, but which
+ * text it is depends on what was drafted, and with that on load, policy, drafters and other requests. No two samples of an engine
+ * share random numbers then, not even with one seed. A seed makes a text repeat where all the rest repeats: the same requests in
+ * the same order on a new engine that steps by hand, and a policy that goes by no clock, FTK_POLICY_OFF or FTK_POLICY_STATIC.
+ * Drafts of a draft model are drawn from its own distribution and cut only by what is known before a token is drawn; copied
+ * drafts may be cut anywhere. Greedy requests take the likeliest token under all three. */
+enum {
+    FTK_VERIFICATION_COUPLED = 0,    /* draft and target share their random numbers, and a draft is right where the target says the
+                                        same (Daliri et al., arXiv 2408.07978): the text depends on nothing but the request */
+    FTK_VERIFICATION_REJECTION = 1,  /* a ratio test, token by token (Leviathan et al., arXiv 2211.17192): accepts most where
+                                        draft and target agree on flat distributions */
+    FTK_VERIFICATION_BLOCK = 2       /* a ratio test of the whole draft (Sun et al., arXiv 2403.10444): never accepts less than
+                                        FTK_VERIFICATION_REJECTION */
+};
 
 typedef struct ftk_logit_bias {
     int32_t token;
@@ -513,7 +535,8 @@ typedef struct ftk_request_options {
     uint32_t ignore_eos;             /* 1: an end-of-generation token is a token like any other. Default 0 */
     const ftk_logit_bias *logit_bias;
     size_t logit_bias_count;
-    uint64_t seed;                   /* same seed, same text; FTK_SEED_UNSET: one is drawn and reported. Default FTK_SEED_UNSET */
+    uint64_t seed;                   /* same seed, same text (see verification); FTK_SEED_UNSET: one is drawn and reported. Default
+                                        FTK_SEED_UNSET */
     /* Ends. */
     const char *const *stop;         /* NUL-terminated texts; the output ends before the first occurrence */
     size_t stop_count;
@@ -539,6 +562,8 @@ typedef struct ftk_request_options {
     uint64_t cache_salt;             /* prompts share cached prefixes only with those of the same salt. Default 0 */
     uint32_t n;                      /* samples: outputs of the same prompt, which is computed once, 1 to 64. Default 1 */
     uint32_t reserved2;              /* must be 0. Default 0 */
+    int32_t verification;            /* FTK_VERIFICATION_*. Default FTK_VERIFICATION_COUPLED */
+    uint32_t reserved3;              /* must be 0. Default 0 */
 } ftk_request_options;
 
 #define ftk_request_options_init(options) ftk_request_options_init_sized((options), (uint32_t)sizeof(*(options)))

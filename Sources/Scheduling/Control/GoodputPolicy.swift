@@ -9,12 +9,13 @@ package struct GoodputPolicy: SpeculationPolicy {
     package let maxDraft: Int
 
     package private(set) var survival = SurvivalModel()
+    package private(set) var runnersUp = RunnerUpModel()
     private var solver: RowSolver
     private var retrievalGuard = SpeculationGuard()
     private var modelGuard = SpeculationGuard()
     private var modelProbe = ProbeSchedule()
     /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
-    private var pace = Pace()
+    private var pace = DecodingPace()
     private var step = Decision()
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
@@ -24,6 +25,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// What was decided in this step.
     private struct Decision {
         var wishes: [DraftWish] = []
+        var branches: [[Int]] = []
         var lambda = 0.0
         /// Of a try, in times of a step; nil: this is none.
         var probeCost: Double?
@@ -45,13 +47,14 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
         step = Decision()
+        for request in view.requests where request.drawsDrafts { survival.draws(request.id) }
         step.wishes = view.requests.map { _ in .none(.gain) }
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
-        step.lambda = view.prefillRows > 0 ? pace.rate ?? plain.rate : plain.rate
+        step.lambda = view.prefillRows > 0 ? pace.rate ?? costs.plainPace(view) ?? plain.rate : plain.rate
         if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
-        let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs)
+        let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs, plain)
         var best = plain
         var sources: [DraftSource?] = view.requests.map { _ in nil }
         for assignment in assignments(view, costs, retrieval, model) {
@@ -115,9 +118,11 @@ package struct GoodputPolicy: SpeculationPolicy {
         var tokens: Double { lane.survivals.reduce(0, +) }
     }
 
-    private func lane(_ request: DecodingView, _ survivals: [Double]) -> RowSolver.Lane {
+    /// `draft` is what is drafted of it.
+    private func lane(_ request: DecodingView, _ survivals: [Double], _ draft: DraftView) -> RowSolver.Lane {
         var lane = RowSolver.Lane(context: request.context)
         lane.survivals = survivals
+        if !request.drawsDrafts { lane.branches = runnersUp.worths(draft, survivals: survivals) }
         lane.required = required(request, survivals)
         return lane
     }
@@ -139,41 +144,59 @@ package struct GoodputPolicy: SpeculationPolicy {
                 let most = min(request.room, maxDraft, proposal.features.count)
                 guard most > 0 else { return nil }
                 let draft = DraftView(source: proposal.source, features: Array(proposal.features.prefix(most)))
-                return Candidate(
-                    source: proposal.source, lane: lane(request, survival.survivals(draft, request: request.id)))
+                let survivals = survival.survivals(draft, request: request.id)
+                return Candidate(source: proposal.source, lane: lane(request, survivals, draft))
             }
             return candidates.max { $0.tokens < $1.tokens }
         }
     }
 
-    private func modelLanes(_ view: StepView, _ costs: StepCosts) -> [Candidate?] {
-        view.requests.map { request in
-            let most = min(request.room, maxDraft)
-            guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
-            var product = 1.0
-            var survivals: [Double] = []
-            for depth in 0..<most {
-                product *= survival.expected(depth: depth, request: request.id)
-                if product < 0.01 { break }
-                survivals.append(product)
-            }
-            var lane = lane(request, survivals)
-            lane.usesModel = true
-            return worthResuming(request, lane, costs) ? Candidate(source: .model, lane: lane) : nil
+    /// Those of all requests that are worth what the draft model missed of them: it has to go through it first.
+    private mutating func modelLanes(
+        _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice
+    ) -> [Candidate?] {
+        let lanes = view.requests.map { modelLane($0, costs) }
+        let prices = view.requests.map { catchUpPrice($0, costs) }
+        // A few tokens are caught up without asking.
+        let little = costs.target.base(rows: view.requests.count) / 4
+        guard zip(prices, lanes).contains(where: { $0 > little && $1 != nil }) else { return lanes }
+        // The rest of the request gains as drafts for all would in this step. Where prompts take part, a row takes as much
+        // from them as it gains elsewhere. That half of the price is enough was found on virtual time: whom nobody drafts
+        // for is slowed down by the drafts of the others.
+        let choice = solve(view, costs, lanes)
+        let gain = choice.tokens - plain.tokens - step.lambda * (choice.time - plain.time)
+        let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
+        let perToken =
+            gain / drafting * Double(view.requests.count) / choice.tokens * max(0, 1 - 2 * pace.promptShare)
+        return view.requests.indices.map { index in
+            // What a target needs is drafted whatever it costs.
+            guard prices[index] > little, lanes[index]?.lane.required == 0 else { return lanes[index] }
+            let gained = perToken * Double(view.requests[index].remaining)
+            return gained > 0.5 * step.lambda * prices[index] ? lanes[index] : nil
         }
     }
 
-    /// What the draft model missed has to go through it first. That is worth it if the rest of the request gains more.
-    private func worthResuming(_ request: DecodingView, _ lane: RowSolver.Lane, _ costs: StepCosts) -> Bool {
-        guard let draft = costs.draft, request.draftBacklog > 8 else { return true }
-        let price = draft.time(
+    /// What the draft model takes for the tokens that it missed; 0 for those of the last step or two.
+    private func catchUpPrice(_ request: DecodingView, _ costs: StepCosts) -> Double {
+        guard let draft = costs.draft, request.draftBacklog > 8 else { return 0 }
+        return draft.time(
             rows: request.draftBacklog, context: request.context,
             attended: request.draftBacklog * (request.context / 2 + 1))
-        let tokens = 1 + lane.survivals.prefix(4).reduce(0, +)
-        let plain = costs.target.base(rows: 1)
-        let step = costs.target.base(rows: 5) + 4 * draft.base(rows: 1)
-        let gainPerToken = plain - step / tokens
-        return gainPerToken * Double(request.remaining) > 1.5 * price
+    }
+
+    private func modelLane(_ request: DecodingView, _ costs: StepCosts) -> Candidate? {
+        let most = min(request.room, maxDraft)
+        guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
+        var product = 1.0
+        var survivals: [Double] = []
+        for depth in 0..<most {
+            product *= survival.expected(depth: depth, request: request.id)
+            if product < 0.01 { break }
+            survivals.append(product)
+        }
+        var lane = lane(request, survivals, DraftView(source: .model, features: []))
+        lane.usesModel = true
+        return Candidate(source: .model, lane: lane)
     }
 
     /// Who drafts with what: all with retrieval, all with the model, and each with what promises more.
@@ -248,8 +271,15 @@ package struct GoodputPolicy: SpeculationPolicy {
             lengths = choice.lengths
             step.expected = choice
             explore(view, costs, drafts, &lengths)
+            if lengths == choice.lengths { step.branches = choice.branches }
         }
         return lengths
+    }
+
+    package mutating func branch(
+        _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]
+    ) -> [[Int]] {
+        step.branches.isEmpty ? drafts.map { _ in [] } : step.branches
     }
 
     /// The best rows, given drafts as they are; `goesOn`: and as they may become.
@@ -270,7 +300,7 @@ package struct GoodputPolicy: SpeculationPolicy {
                     survivals.append(product)
                 }
             }
-            var lane = lane(request, survivals)
+            var lane = lane(request, survivals, draft)
             lane.usesModel = isModel
             lane.drafted = draft.features.count
             return lane
@@ -301,15 +331,6 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
     }
 
-    /// Its own token, and of the draft what survives.
-    package func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]? {
-        zip(view.requests, verified).map { request, draft in
-            1 + (draft.map { survival.survivals($0, request: request.id).reduce(0, +) } ?? 0)
-        }
-    }
-
-    package var calibrationError: Double? { survival.calibration.expectedError }
-
     // MARK: After the step
 
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
@@ -318,7 +339,8 @@ package struct GoodputPolicy: SpeculationPolicy {
             learn(request)
             if request.verified == 0 { survival.age(request.id) }
         }
-        if view.prefillRows == 0 { pace.add(tokens: outcome.emitted, time: outcome.stepTime) }
+        pace.add(
+            tokens: outcome.emitted, time: costs.decodingTime(view, outcome), withPrompts: view.prefillRows > 0)
         judge(view, costs, outcome, sources)
         if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.isEmpty) }
         speculated = !sources.isEmpty
@@ -334,6 +356,9 @@ package struct GoodputPolicy: SpeculationPolicy {
     }
 
     private mutating func learn(_ request: DraftOutcome) {
+        if let source = request.source, let runnerUp = request.runnerUp, !request.isPeculiar {
+            runnersUp.observe(request.features[runnerUp.position], source, wasRight: runnerUp.wasRight)
+        }
         for other in request.counterfactuals {
             survival.observe(
                 other.draft, judged: other.judged, accepted: other.accepted, request: request.id,
@@ -383,20 +408,5 @@ package struct GoodputPolicy: SpeculationPolicy {
         let part = debt / 64
         debt -= part
         return part
-    }
-}
-
-/// Tokens per microsecond of recent decoding.
-private struct Pace: Sendable {
-    private var tokens = 0.0
-    private var time = 0.0
-
-    var rate: Double? { time > 0 ? tokens / time : nil }
-
-    mutating func add(tokens newTokens: Int, time newTime: Double) {
-        guard newTime > 0 else { return }
-        let keep = 1 - 1.0 / 16
-        tokens = tokens * keep + Double(newTokens)
-        time = time * keep + newTime
     }
 }

@@ -34,11 +34,14 @@ package struct LatencyDemand: Sendable {
         return min(max(0, needed), most)
     }
 
-    /// When a step has to end that gives the request one token; nil without a target per token.
+    /// When a step has to end that gives the request one token; nil without a target per token. A part of one token's time is
+    /// kept in reserve: what fills a step to the last microsecond of an estimate ends after it as often as before.
     package var due: Double? {
         guard let timePerToken, let firstToken else { return nil }
-        return firstToken + timePerToken * Double(emitted)
+        return firstToken + timePerToken * (Double(emitted) - Self.reserve)
     }
+
+    private static let reserve = 0.1
 }
 
 extension StepCosts {

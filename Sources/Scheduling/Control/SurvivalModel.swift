@@ -10,16 +10,29 @@ package struct SurvivalModel: Sendable {
     /// Never sure, so that a product over a long draft still falls and a refusal is never impossible.
     static let bounds = 0.005...0.995
 
-    private var margins = MarginCurve()
+    /// What is learned of a draft model.
+    private struct ModelDrafts {
+        var margins = MarginCurve()
+        /// What its tokens at each depth are expected to survive, before they are drafted.
+        var depths = DepthMeans()
+    }
+    /// Of drafts that share their noise with the target, and of those that are drawn from the draft's own distribution: of the
+    /// latter more is accepted at a small margin.
+    private var model = (coupled: ModelDrafts(), drawn: ModelDrafts())
+    private var drawing: Set<UInt64> = []
     private var tables: [MatchTable] = DraftSource.allCases.map { _ in MatchTable() }
-    /// What the draft model's tokens at each depth are expected to survive, before they are drafted.
-    private var depths = DepthMeans()
     private var requests: [UInt64: RequestOdds] = [:]
     package private(set) var calibration = Calibration()
 
     package init() {}
 
-    package mutating func forget(_ id: UInt64) { requests[id] = nil }
+    package mutating func forget(_ id: UInt64) {
+        requests[id] = nil
+        drawing.remove(id)
+    }
+
+    /// The draft model's drafts for this request are drawn from its distribution.
+    package mutating func draws(_ id: UInt64) { drawing.insert(id) }
 
     /// A step passed in which a request had no draft: what is known of it grows old, so that bad luck does not bar it for ever.
     package mutating func age(_ id: UInt64) { requests[id]?.age() }
@@ -28,7 +41,7 @@ package struct SurvivalModel: Sendable {
 
     /// The probability for one token that is drafted already.
     package func conditional(_ feature: DraftFeature, _ source: DraftSource, request: UInt64) -> Double {
-        adjusted(base(feature, source), source, request)
+        adjusted(base(feature, source, request), source, request)
     }
 
     /// Survivals of the drafted tokens: the running product.
@@ -42,11 +55,16 @@ package struct SurvivalModel: Sendable {
 
     /// The probability for a token that the draft model has yet to draft, at a depth from 0.
     package func expected(depth: Int, request: UInt64) -> Double {
-        adjusted(depths.mean(depth), .model, request)
+        adjusted((drawing.contains(request) ? model.drawn : model.coupled).depths.mean(depth), .model, request)
     }
 
-    private func base(_ feature: DraftFeature, _ source: DraftSource) -> Double {
-        source == .model ? margins.probability(feature.margin) : tables[source.rawValue].probability(feature, source)
+    private func base(_ feature: DraftFeature, _ source: DraftSource, _ request: UInt64) -> Double {
+        guard source == .model else { return tables[source.rawValue].probability(feature, source) }
+        return (drawing.contains(request) ? model.drawn : model.coupled).margins.probability(feature.margin)
+    }
+
+    private mutating func learn(_ request: UInt64, _ body: (inout ModelDrafts) -> Void) {
+        if drawing.contains(request) { body(&model.drawn) } else { body(&model.coupled) }
     }
 
     private func adjusted(_ probability: Double, _ source: DraftSource, _ request: UInt64) -> Double {
@@ -64,7 +82,7 @@ package struct SurvivalModel: Sendable {
     ) {
         if draft.source == .model, !isPeculiar {
             for (depth, feature) in draft.features.enumerated() {
-                depths.add(margins.probability(feature.margin), depth: depth)
+                learn(request) { $0.depths.add($0.margins.probability(feature.margin), depth: depth) }
             }
         }
         for index in 0..<min(judged, accepted + 1, draft.features.count) {
@@ -73,11 +91,11 @@ package struct SurvivalModel: Sendable {
             let predicted = conditional(feature, draft.source, request: request)
             calibration.add(predicted: predicted, accepted: wasAccepted)
             requests[request, default: RequestOdds()].add(
-                draft.source, expected: base(feature, draft.source), accepted: wasAccepted)
+                draft.source, expected: base(feature, draft.source, request), accepted: wasAccepted)
             // What bends one request's distribution must not move the estimate of the others.
             if isPeculiar { continue }
             if draft.source == .model {
-                margins.add(feature.margin, wasAccepted)
+                learn(request) { $0.margins.add(feature.margin, wasAccepted) }
             } else {
                 tables[draft.source.rawValue].add(feature, wasAccepted)
             }
@@ -277,7 +295,7 @@ private struct RequestOdds: Sendable {
 
 /// How far estimates and outcomes are apart: the expected calibration error over ten bins (Naeini, Cooper, Hauskrecht,
 /// "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015).
-package struct Calibration: Sendable {
+package struct Calibration: Sendable, Equatable {
     private var predicted = [Double](repeating: 0, count: 10)
     private var accepted = [Double](repeating: 0, count: 10)
     private var count = [Double](repeating: 0, count: 10)
@@ -290,6 +308,20 @@ package struct Calibration: Sendable {
     }
 
     package var observations: Int { Int(count.reduce(0, +)) }
+
+    /// Of estimates that are alike: their mean, the share that was accepted, and how many there were.
+    package struct Bin: Sendable, Equatable {
+        package let predicted: Double
+        package let accepted: Double
+        package let count: Int
+    }
+
+    /// Bins that hold any, from low estimates to high ones.
+    package var bins: [Bin] {
+        count.indices.filter { count[$0] > 0 }.map {
+            Bin(predicted: predicted[$0] / count[$0], accepted: accepted[$0] / count[$0], count: Int(count[$0]))
+        }
+    }
 
     /// 0 to 1; 0 without observations.
     package var expectedError: Double {

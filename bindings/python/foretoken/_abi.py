@@ -86,6 +86,9 @@ FTK_SEED_UNSET = 2**64 - 1
 FTK_LOGPROBS_RAW = 0
 FTK_LOGPROBS_PROCESSED = 1
 FTK_SPECULATION_AUTO = -1
+FTK_VERIFICATION_COUPLED = 0
+FTK_VERIFICATION_REJECTION = 1
+FTK_VERIFICATION_BLOCK = 2
 FTK_EVENT_TOKENS = 1
 FTK_EVENT_PROMPT_LOGPROBS = 2
 FTK_EVENT_FINISH = 3
@@ -179,7 +182,7 @@ class ftk_engine_options(ctypes.Structure):
         ("log_user_data", c_void_p),
         ("draft_pool_bytes", c_uint64),
         ("trace", c_uint32),
-        ("reserved2", c_uint32),
+        ("tree_width", c_uint32),
         ("profile_us", c_uint64),
         ("profile_folder", c_char_p),
     ]
@@ -229,6 +232,8 @@ class ftk_engine_stats(ctypes.Structure):
         ("control_time_us", c_uint64),
         ("saved_us", c_int64),
         ("calibration_error", c_double),
+        ("num_branch_tokens", c_uint64),
+        ("num_accepted_branch_tokens", c_uint64),
     ]
 
 
@@ -277,6 +282,8 @@ class ftk_request_options(ctypes.Structure):
         ("cache_salt", c_uint64),
         ("n", c_uint32),
         ("reserved2", c_uint32),
+        ("verification", c_int32),
+        ("reserved3", c_uint32),
     ]
 
 

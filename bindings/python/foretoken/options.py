@@ -47,6 +47,11 @@ LOG_LEVELS = {
     "debug": _abi.FTK_LOG_DEBUG,
 }
 LOGPROBS_KINDS = {"raw": _abi.FTK_LOGPROBS_RAW, "processed": _abi.FTK_LOGPROBS_PROCESSED}
+VERIFICATIONS = {
+    "coupled": _abi.FTK_VERIFICATION_COUPLED,
+    "rejection": _abi.FTK_VERIFICATION_REJECTION,
+    "block": _abi.FTK_VERIFICATION_BLOCK,
+}
 
 
 class EngineOptions(TypedDict, total=False):
@@ -68,6 +73,7 @@ class EngineOptions(TypedDict, total=False):
     log_level: str
     draft_pool_bytes: int
     trace: bool
+    tree_width: int
     profile_us: int
     profile_folder: None | str | os.PathLike[str]
 
@@ -101,6 +107,7 @@ class RequestOptions(TypedDict, total=False):
     json_schema: None | str | Mapping[str, Any]
     cache_salt: int | None
     n: int | None
+    verification: str | None
 
 
 def choice(name: str, value: Any, values: Mapping[str, int]) -> int:
@@ -275,4 +282,7 @@ _SETTERS: dict[str, Callable[[_abi.ftk_request_options, Any], None]] = {
     "stop": _set_stop,
     "stop_tokens": _set_stop_tokens,
     "speculation": _set_speculation,
+    "verification": lambda struct, value: setattr(
+        struct, "verification", choice("verification", value, VERIFICATIONS)
+    ),
 }

@@ -123,7 +123,7 @@ class ABITests(unittest.TestCase):
         request = {name for name, _ in _abi.ftk_request_options._fields_}
         prompt = {"prompt", "prompt_bytes", "prompt_tokens", "messages"}
         counts = {name for name in request if name.endswith("_count")}
-        expected = request - counts - prompt - {"struct_size", "reserved", "reserved2", "user_data"}
+        expected = request - counts - prompt - {"struct_size", "reserved", "reserved2", "reserved3", "user_data"}
         self.assertEqual(set(foretoken.RequestOptions.__annotations__), expected)
         for cls, struct in (
             (foretoken.ModelInfo, _abi.ftk_model_info),
@@ -141,7 +141,7 @@ class ABITests(unittest.TestCase):
         defaults = foretoken.Engine.__init__.__kwdefaults__
         for name in ("draft_tokens", "threads", "kv_budget_bytes", "context_tokens", "max_running_requests"):
             self.assertEqual(defaults[name], getattr(options, name), name)
-        for name in ("max_queued_requests", "max_step_tokens", "profile_us", "profile_folder"):
+        for name in ("max_queued_requests", "max_step_tokens", "tree_width", "profile_us", "profile_folder"):
             self.assertEqual(defaults[name], getattr(options, name), name)
 
     def test_versions_agree(self) -> None:

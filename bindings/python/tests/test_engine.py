@@ -72,6 +72,22 @@ class GenerateTests(ModelCase):
         with self.assertRaisesRegex(foretoken.WrongStateError, "trace"):
             self.engine().trace()
 
+    def test_trees_give_the_same_text(self) -> None:
+        options = {"max_tokens": 40, "temperature": 0, "ignore_eos": True}
+        with foretoken.Model(foretoken.bundled("draft")) as draft:
+            engine = self.engine(draft, policy="static", draft_tokens=3, tree_width=2, trace=True)
+        self.assertEqual(engine.generate(PROMPT * 3, **options).text, self.engine().generate(PROMPT * 3, **options).text)
+        stats = engine.stats()
+        # A next best token beside each of the draft's.
+        self.assertGreater(stats.num_branch_tokens, 0)
+        self.assertEqual(2 * stats.num_branch_tokens, stats.num_draft_tokens)
+        self.assertLessEqual(stats.num_accepted_branch_tokens, stats.num_accepted_tokens)
+        parts = [part for step in engine.trace() for part in step["requests"]]
+        self.assertEqual(sum(part["branches"] for part in parts), stats.num_branch_tokens)
+        self.assertEqual(sum(part["accepted_branches"] for part in parts), stats.num_accepted_branch_tokens)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, "tree_width"):
+            self.engine(tree_width=3)
+
     def test_metrics_agree_with_the_statistics(self) -> None:
         engine = self.engine()
         engine.generate(PROMPT, max_tokens=12, temperature=0, ignore_eos=True)
@@ -294,6 +310,33 @@ class StreamTests(ModelCase):
         self.assertEqual("".join(chunk.text for chunk in stream), self.expected(max_tokens=8, temperature=0))
 
 
+class VerificationTests(ModelCase):
+    def texts(self, verification: str | None, **engine_options: Any) -> list[list[int]]:
+        engine = self.engine(background=False, policy="static", draft_tokens=2, drafter="lookup", **engine_options)
+        requests = [
+            engine.submit(prompt, max_tokens=24, temperature=1.0, seed=5, verification=verification)
+            for prompt in (PROMPT, "x = [1, 2, 3, 1, 2, 3, 1, 2, 3")
+        ]
+        return [request.result().tokens for request in requests]
+
+    def test_coupled_is_the_default(self) -> None:
+        self.assertEqual(self.texts("coupled"), self.texts(None))
+
+    def test_ratio_tests_give_other_texts_that_repeat_on_a_new_engine(self) -> None:
+        for verification in ("rejection", "block"):
+            with self.subTest(verification):
+                texts = self.texts(verification)
+                self.assertEqual([len(text) for text in texts], [24, 24])
+                self.assertNotEqual(texts, self.texts("coupled"))
+                self.assertEqual(texts, self.texts(verification))
+
+    def test_greedy_texts_are_the_same(self) -> None:
+        engine = self.engine()
+        for verification in ("rejection", "block"):
+            options = {"max_tokens": 12, "temperature": 0, "verification": verification}
+            self.assertEqual(engine.generate(PROMPT, **options).text, self.expected(max_tokens=12, temperature=0))
+
+
 class SampleTests(ModelCase):
     def test_samples_are_a_list(self) -> None:
         engine = self.engine()
@@ -498,6 +541,7 @@ class ErrorTests(ModelCase):
             {"max_tokens": 2**40}, {"stop": ""}, {"stop": "a\0b"}, {"stop_tokens": [99999]}, {"logit_bias": {99999: 1}},
             {"logit_bias": {1: "x"}}, {"seed": -1}, {"logprobs": 5000}, {"logprobs_kind": "cooked"},
             {"speculation": 17}, {"speculation": "on"}, {"temperature": "warm"}, {"n": 0}, {"n": 65}, {"cache_salt": -1},
+            {"verification": "argmax"}, {"verification": 1},
         ):  # fmt: skip
             name = next(iter(options))
             with self.subTest(options), self.assertRaisesRegex(foretoken.InvalidArgumentError, name):

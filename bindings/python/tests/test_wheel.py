@@ -101,6 +101,8 @@ class WheelTests(unittest.TestCase):
         self.assertEqual(metadata["Requires-Python"], stated(r'^requires-python = "(.*)"'))
         self.assertEqual(metadata["License"], stated(r'^license = \{ text = "(.*)" \}'))
         self.assertEqual(metadata["Author"], stated(r'^authors = \[\{ name = "(.*)" \}\]'))
+        extra, requirement = metadata["Provides-Extra"], metadata["Requires-Dist"]
+        self.assertEqual(requirement, stated(rf'^{extra} = \["(.*)"\]') + f"; extra == '{extra}'")
         for classifier in metadata.get_all("Classifier"):
             self.assertIn(f'"{classifier}"', project)
         self.assertEqual(metadata.get_payload(), (PYTHON / "README.md").read_text(encoding="utf-8"))

@@ -1,0 +1,96 @@
+package import Formats
+import Scheduling
+
+// The file of a recording: JSON objects, one on a line. The first has `recording`, the version of the form, and says of
+// what it is. For each run then one line `run`, one `request` for each request in order of arrival, and one `step` for each
+// step. Times are in microseconds from the run's start; what was not reached is null.
+
+extension RecordedRun {
+    package static let version = 1
+
+    /// The first line of a file; `about` says what was recorded.
+    package static func header(_ about: [(String, JSONText)]) -> JSONText {
+        .object([("recording", .int(version))] + about)
+    }
+
+    /// The lines of the run.
+    package var lines: [JSONText] {
+        [runLine] + requests.indices.map { requestLine($0) } + steps.indices.map { Self.stepLine($0 + 1, steps[$0]) }
+    }
+
+    private var runLine: JSONText {
+        .object([
+            ("run", .string(policy)), ("draft_tokens", draftTokens.map { .int($0) } ?? .null),
+            ("seed", .unsigned(seed)), ("time_scale", .number(timeScale)),
+            ("max_running_requests", .int(maxRunning)), ("max_step_tokens", .int(maxRows)),
+            ("target_ttft_us", Self.time(targets.firstToken)), ("target_tpot_us", Self.time(targets.perOutputToken)),
+            ("cut_us", Self.time(end)),
+        ])
+    }
+
+    private func requestLine(_ place: Int) -> JSONText {
+        let (request, text) = (requests[place], texts[place])
+        return .object([
+            ("request", .int(place)), ("arrival_us", .number(request.arrival)), ("sent_us", Self.time(request.sent)),
+            ("prompt_tokens", .int(request.promptTokens)), ("output_tokens", .int(request.outputTokens)),
+            ("admitted_us", Self.time(request.admitted)), ("first_token_us", Self.time(request.firstToken)),
+            ("end_us", Self.time(request.end)),
+            ("accepted", .array(text.accepted.map { $0.map { .bool($0) } ?? .null })),
+            ("margin", .array(text.features.map { $0.map { .number(Double($0.margin)) } ?? .null })),
+            ("probability", .array(text.features.map { $0.map { .number(Double($0.probability)) } ?? .null })),
+            ("looks", .array(text.looks.map { .int($0) })), ("proposals", .array(text.proposals.map(\.json))),
+        ])
+    }
+
+    private static func stepLine(_ number: Int, _ step: LoggedStep) -> JSONText {
+        .object([
+            ("step", .int(number)), ("start_us", .number(step.start)), ("draft_us", .number(step.draftTime)),
+            ("target_us", .number(step.targetTime)), ("time_us", .number(step.stepTime)),
+            ("control_us", .number(step.controlTime)), ("waiting", .int(step.waiting)),
+            (
+                "draft_passes",
+                .array(
+                    step.draftPasses.map {
+                        .object([
+                            ("requests", .int($0.requests)), ("rows", .int($0.rows)), ("context", .int($0.context)),
+                            ("us", .number($0.time)),
+                        ])
+                    })
+            ),
+            (
+                "prompts",
+                .array(
+                    step.prompts.map {
+                        .object([
+                            ("request", .int($0.request)), ("rows", .int($0.rows)), ("computed", .int($0.computed)),
+                            ("emitted", .int($0.emitted)),
+                        ])
+                    })
+            ),
+            ("decoding", .array(step.decoding.map(\.json))),
+        ])
+    }
+
+    private static func time(_ time: Double?) -> JSONText { time.map { .number($0) } ?? .null }
+}
+
+extension LoggedStep.Decoding {
+    fileprivate var json: JSONText {
+        .object([
+            ("request", .int(request)), ("context", .int(context)),
+            ("drafter", source.map { .string($0.name) } ?? .null), ("drafted", .int(drafted)),
+            ("verified", .int(verified)), ("accepted", .int(accepted)), ("emitted", .int(emitted)),
+        ])
+    }
+}
+
+extension RecordedProposal {
+    fileprivate var json: JSONText {
+        .object([
+            ("position", .int(position)), ("drafter", .string(source.name)), ("right", .int(right)),
+            ("probability", .array(features.map { .number(Double($0.probability)) })),
+            ("match", .array(features.map { .int(Int($0.matchLength)) })),
+            ("support", .array(features.map { .int(Int($0.support)) })),
+        ])
+    }
+}

@@ -1,0 +1,210 @@
+import Formats
+import Scheduling
+import Simulation
+import Testing
+
+/// Recordings of runs on virtual time, whose steps take what a cost table says: an engine without a clock.
+@Suite struct RecordingTests {
+    static let costs = StepCosts(
+        target: PassCosts(
+            widths: [1, 8, 16, 64], base: [1000, 1100, 1400, 4000], perContext: 0.05, perAttended: 0.02),
+        draft: PassCosts(widths: [1, 16, 64], base: [120, 150, 400], perContext: 0.02), overhead: 30)
+
+    static func loop(rate: Double = 40, count: Int = 150, seed: UInt64 = 3) -> OpenLoop {
+        let arrivals = ArrivalPattern.gamma(rate: rate, variation: 2)
+            .arrivals(count, .around(prompt: 60, output: 25), seed: seed)
+        var text = TextModel(model: AcceptanceProcess(.spread(low: 0.2, high: 0.95)))
+        text.retrieval = [RetrievalProcess(source: .lookup, copiedShare: 0.4), RetrievalProcess(source: .suffix)]
+        var loop = OpenLoop(
+            arrivals: arrivals, text: text, machine: VirtualMachine(costs), maxRunning: 6, maxRows: 64)
+        loop.seed = seed
+        return loop
+    }
+
+    private static func text(_ run: RecordedRun) -> String {
+        ([RecordedRun.header([("machine", .string("none"))])] + run.lines).map { $0.rendered + "\n" }.joined()
+    }
+
+    private static func read(_ text: String) throws -> Recording {
+        try Recording(parsing: Array(text.utf8), name: "run.jsonl")
+    }
+
+    private static let arms = ["unconfigured", "off", "static:3", "smartspec", "turbospec", "adaspec", "goodput"]
+
+    @Test(arguments: arms)
+    func aRecordedRunHasTheFiguresOfItsSimulation(name: String) throws {
+        let (loop, arm) = (Self.loop(), try Arm(parsing: name))
+        let run = loop.record(arm)
+        #expect(OpenLoopMetrics(run.result()) == OpenLoopMetrics(loop.run(arm)))
+        #expect(run.steps.count == loop.run(arm).steps)
+        #expect(run.steps.reduce(0) { $0 + $1.emitted } == loop.arrivals.reduce(0) { $0 + $1.outputTokens })
+    }
+
+    @Test(arguments: arms)
+    func aFileGivesBackTheRun(name: String) throws {
+        var run = Self.loop().record(try Arm(parsing: name, longestDraft: 7))
+        run.draftTokens = 7
+        run.targets = Targets(firstToken: 1e6, perOutputToken: 2500)
+        run.end = 5e6
+        let recording = try Self.read(Self.text(run))
+        #expect(recording.about["machine"]?.string == "none")
+        let found = try #require(recording.runs.first)
+        #expect(found.texts == run.texts && found.requests == run.requests)
+        #expect(found.targets == run.targets && found.end == 5e6 && found.draftTokens == 7)
+        // What drafts looked like is in the texts, not in the steps.
+        #expect(found.steps.map(\.targetShape.rows) == run.steps.map(\.targetShape.rows))
+        #expect(OpenLoopMetrics(found.result()) == OpenLoopMetrics(run.result()))
+        #expect(Self.text(found) == Self.text(run))
+    }
+
+    /// Whatever the arm drafts again in the same steps is right or wrong as it was.
+    @Test(arguments: arms)
+    func aRunIsReplayedStepByStep(name: String) throws {
+        let arm = try Arm(parsing: name)
+        let run = Self.loop().record(arm)
+        var again = OpenLoop(replaying: run, texts: run.texts, costs: Self.costs)
+        again.costs = StatedCosts(Self.costs)
+        let second = again.record(arm)
+        func shapes(_ run: RecordedRun) -> [[Int]] {
+            run.steps.map { $0.decoding.map(\.verified) + $0.decoding.map(\.emitted) }
+        }
+        // A coin of a policy may fall otherwise: the goodput policy then probes elsewhere. The others do the same steps.
+        if name != "goodput" { #expect(shapes(second) == shapes(run)) }
+        #expect(second.steps.reduce(0) { $0 + $1.emitted } == run.steps.reduce(0) { $0 + $1.emitted })
+    }
+
+    @Test(arguments: arms)
+    func aRunIsPredictedFromItsOwnSteps(name: String) throws {
+        let recording = try Self.read(Self.text(Self.loop().record(try Arm(parsing: name))))
+        let validation = try Validation(recording.runs[0])
+        #expect(validation.checks.map(\.name) == ["tokens per second", "tokens per busy second", "P95 TPOT"])
+        #expect(validation.holds, "\(validation)")
+        #expect(validation == (try Validation(recording.runs[0])))
+    }
+
+    /// Times of requests that do not follow from the steps: the prediction must say so.
+    @Test func whatDoesNotHoldIsSaid() throws {
+        var run = Self.loop().record(try Arm(parsing: "static:3"))
+        for index in run.requests.indices { run.requests[index].end = run.requests[index].end.map { $0 * 1.5 } }
+        let validation = try Validation(run)
+        #expect(!validation.holds)
+        let pace = try #require(validation.checks.last)
+        #expect(pace.error < -0.1 && !pace.holds)
+    }
+
+    /// Others use the machine too, and it is less than half as fast for a while.
+    @Test(arguments: arms)
+    func aMachineThatSlowsDownIsPredicted(name: String) throws {
+        var loop = Self.loop()
+        loop.machine.slowdown = Schedule(
+            1, changes: [(start: .time(1e6), value: 2.2), (start: .time(2.5e6), value: 0.9)])
+        let run = loop.record(try Arm(parsing: name))
+        let validation = try Validation(run)
+        #expect(validation.holds, "\(validation)")
+        let (blind, seeing) = (try RecordedCosts(run.steps), try RecordedCosts(run.steps, followsSpeed: true))
+        #expect(seeing.targetError < blind.targetError / 2)
+    }
+
+    @Test func costsAreFoundAgain() throws {
+        let run = Self.loop().record(try Arm(parsing: "goodput"))
+        let found = try RecordedCosts(run.steps)
+        #expect(found.targetError < 0.02)
+        for step in run.steps {
+            let shape = step.targetShape
+            let time = found.costs.target.time(rows: shape.rows, context: shape.context, attended: shape.attended)
+            #expect(abs(time + found.costs.overhead - step.targetTime) < 0.2 * step.targetTime)
+        }
+        let draft = try #require(found.costs.draft)
+        #expect(abs(draft.base(rows: 1) / 120 - 1) < 0.2)
+    }
+
+    // MARK: Bad files
+
+    private static let lines = [
+        #"{"recording": 1}"#,
+        #"{"run": "static:2", "draft_tokens": null, "seed": 1, "time_scale": 1, "max_running_requests": 4, "max_step_tokens": 64, "target_ttft_us": null, "target_tpot_us": null, "cut_us": null}"#,
+        #"{"request": 0, "arrival_us": 0, "sent_us": null, "prompt_tokens": 3, "output_tokens": 2, "admitted_us": 0, "first_token_us": 5, "end_us": 9, "accepted": [null, true], "margin": [null, 1], "probability": [null, 0.5], "looks": [1], "proposals": [{"position": 1, "drafter": "lookup", "right": 0, "probability": [0.5], "match": [2], "support": [1]}]}"#,
+        #"{"step": 1, "start_us": 0, "draft_us": 1, "target_us": 4, "time_us": 5, "control_us": 0, "waiting": 0, "draft_passes": [{"requests": 1, "rows": 2, "context": 4, "us": 1}], "prompts": [{"request": 0, "rows": 3, "computed": 0, "emitted": 1}], "decoding": [{"request": 0, "context": 4, "drafter": "model", "drafted": 1, "verified": 1, "accepted": 1, "emitted": 1}]}"#,
+    ]
+
+    @Test func theLinesAboveAreARecording() throws {
+        let run = try Self.read(Self.lines.joined(separator: "\n")).runs[0]
+        #expect(run.steps[0].draftPasses.map(\.rows) == [2] && run.texts[0].accepted == [nil, true])
+        #expect(run.texts[0].proposals.map(\.source) == [.lookup])
+    }
+
+    /// Every member of every line, taken away and then made something else.
+    @Test func whatIsMissingIsNamed() throws {
+        for (number, line) in Self.lines.enumerated() {
+            let members = try #require(try JSON(parsing: Array(line.utf8)).members)
+            for member in members where !["run", "request", "step", "drafter"].contains(member.key) {
+                let without = members.filter { $0.key != member.key }
+                var lines = Self.lines
+                lines[number] = JSONText.object(without.map { ($0.key, text($0.value)) }).rendered
+                #expect(message(lines) == "run.jsonl, line \(number + 1), field \(member.key) is missing")
+                lines[number] =
+                    JSONText.object(members.map { ($0.key, $0.key == member.key ? .string("?") : text($0.value)) })
+                    .rendered
+                #expect(message(lines).hasPrefix("run.jsonl, line \(number + 1), field \(member.key): expected"))
+            }
+        }
+    }
+
+    @Test(arguments: [
+        (3, #""rows": 3"#, #""lines": 3"#, "run.jsonl, line 4, prompts[0], field rows is missing"),
+        (3, #""us": 1"#, #""ms": 1"#, "run.jsonl, line 4, draft_passes[0], field us is missing"),
+        (
+            3, #""accepted": 1"#, #""accepted": 2"#,
+            "line 4, decoding[0], field accepted: expected a whole number from 0 to 1"
+        ),
+        (
+            3, #""start_us": 0"#, #""start_us": -1"#,
+            "line 4, field start_us: expected no negative number, but it is -1.0"
+        ),
+        (
+            3, #""drafter": "model""#, #""drafter": "oracle""#,
+            "line 4, decoding[0], field drafter: expected null or one of"
+        ),
+        (2, #""arrival_us": 0"#, #""arrival_us": -5"#, "line 3, field arrival_us: expected no negative number"),
+        (2, #""request": 0"#, #""request": 1"#, "line 3, field request: expected 0: requests are in order"),
+        (2, #""right": 0"#, #""right": 2"#, "line 3, proposals[0], field right: expected a whole number from 0 to 1"),
+        (2, "[null, true]", "[true]", "line 3, field accepted: expected 2 elements"),
+        (1, #""static:2""#, #""best""#, #"line 2, field run: no policy is called "best""#),
+        (1, #""run""#, #""ran""#, "line 2: a run comes before its requests and steps"),
+        (0, "1", "2", "line 1, field recording: expected 1, the form that this program reads"),
+        (0, "{", "", "run.jsonl, line 1: JSON"),
+    ])
+    func whatIsWrongIsNamed(line: Int, part: String, other: String, expected: String) {
+        var lines = Self.lines
+        let at = lines[line].firstRange(of: part)
+        #expect(at != nil)
+        if let at { lines[line].replaceSubrange(at, with: other) }
+        let found = message(lines)
+        #expect(found.contains(expected), "\(found)")
+    }
+
+    @Test func halfARecordingIsRefused() {
+        #expect(message(Array(Self.lines.prefix(1))) == "run.jsonl holds no run")
+        #expect(message(Array(Self.lines.prefix(3))).contains("the run of static:2 has no requests or no steps"))
+        #expect(message([Self.lines[0], Self.lines[1], Self.lines[3]]).contains("requests come before the steps"))
+        #expect(message([]).contains("line 1"))
+    }
+
+    private func message(_ lines: [String]) -> String {
+        do {
+            _ = try Self.read(lines.joined(separator: "\n"))
+            return "no error"
+        } catch { return "\(error)" }
+    }
+
+    private func text(_ value: JSON) -> JSONText {
+        switch value {
+        case .null: .null
+        case .bool(let value): .bool(value)
+        case .number(let value): .number(value)
+        case .string(let value): .string(value)
+        case .array(let values): .array(values.map { text($0) })
+        case .object(let members): .object(members.map { ($0.key, text($0.value)) })
+        }
+    }
+}
