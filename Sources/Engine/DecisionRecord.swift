@@ -39,6 +39,9 @@ package struct DecisionRecord: Sendable {
         package let drafted: Int
         package let verified: Int
         package let accepted: Int
+        /// Of the verified tokens those beside the drafted chain, and of the accepted ones.
+        package let branches: Int
+        package let acceptedBranches: Int
         package let emitted: Int
         /// Why no more was verified; nil for rows of a prompt.
         package let limit: DraftLimit?
@@ -69,7 +72,8 @@ extension DecisionRecord.Request {
         .object([
             ("id", .unsigned(id)), ("sample", .int(sample)), ("phase", .string(isPrefill ? "prefill" : "decode")),
             ("drafter", source.map { .string($0.name) } ?? .null), ("drafted", .int(drafted)),
-            ("verified", .int(verified)), ("accepted", .int(accepted)), ("emitted", .int(emitted)),
+            ("verified", .int(verified)), ("accepted", .int(accepted)), ("branches", .int(branches)),
+            ("accepted_branches", .int(acceptedBranches)), ("emitted", .int(emitted)),
             ("limit", limit.map { .string($0.name) } ?? .null), ("expected_tokens", .rounded(expectedTokens, 1000)),
             ("saved_us", .rounded(savedTime, 10)),
         ])

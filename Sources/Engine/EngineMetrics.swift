@@ -19,6 +19,12 @@ extension EngineStatistics {
         out.counter(
             "spec_decode_num_accepted_tokens_total", "Drafted tokens that were accepted.", Double(acceptedTokens))
         out.counter(
+            "spec_decode_num_branch_tokens_total", "Of the verified tokens those beside a drafted chain.",
+            Double(branchTokens))
+        out.counter(
+            "spec_decode_num_accepted_branch_tokens_total", "Of the accepted tokens those beside a drafted chain.",
+            Double(acceptedBranches))
+        out.counter(
             "spec_decode_num_accepted_tokens_per_pos_total", "Accepted tokens by their position in the draft.",
             label: "position", acceptedPerPosition.enumerated().map { (String($0), Double($1)) })
         out.histogram(

@@ -17,6 +17,9 @@ package struct EngineOptions: Sendable {
     package var drafter = DrafterKind.auto
     /// The length of drafts for `static`, the most for other policies; 0: what the policy is known with.
     package var draftTokens = 0
+    /// Candidates for each position of a draft: 1 for chains, 2 for trees with the next best token beside the drafted one.
+    /// 0: 2 for `goodput`, which takes those that are worth their rows, 1 for the others.
+    package var treeWidth = 0
     package var draftModel: LanguageModel?
     /// How strongly a draft model follows its own distribution against the noise that it shares with the target; nil: as much
     /// as is learned to agree most often.
@@ -59,6 +62,7 @@ package struct EngineOptions: Sendable {
         }
         let most = RequestOptions.mostDraftTokens
         try check((0...most).contains(draftTokens), "draft_tokens is \(draftTokens); it must be from 0 to \(most)")
+        try check((0...2).contains(treeWidth), "tree_width is \(treeWidth); it must be from 0 to 2")
         try check(kvBudgetBytes >= 0, "kv_budget_bytes is too large")
         try check(draftPoolBytes >= 0, "draft_pool_bytes is too large")
         try check((0...512).contains(threads), "threads is \(threads); it must be from 0 (automatic) to 512")

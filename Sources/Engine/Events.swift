@@ -115,6 +115,9 @@ package struct EngineStatistics: Sendable {
     package var drafts = 0
     package var draftTokens = 0
     package var acceptedTokens = 0
+    /// Of `draftTokens` those beside a drafted chain, and of `acceptedTokens`.
+    package var branchTokens = 0
+    package var acceptedBranches = 0
     package var acceptedPerPosition = [Int](repeating: 0, count: RequestOptions.mostDraftTokens)
     /// Microseconds of all steps. Drafts take the first part, the target's passes and their tokens the second.
     package var stepTime: Int64 = 0

@@ -70,7 +70,8 @@ package final class InferenceEngine: @unchecked Sendable {
             threads: pool.threads, options: options
         ).costs()
         let speculator = Speculator(
-            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
+            policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
+            costs: costs,
             retrieval: options.makeRetrieval(), model: drafter, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: pool.threads, executor: executor,
@@ -78,10 +79,10 @@ package final class InferenceEngine: @unchecked Sendable {
     }
 
     /// An engine whose passes run elsewhere, those of a draft model too where `draftExecutor` is given; `target` gives
-    /// tokenizer and sizes only.
+    /// tokenizer and sizes only. `other` is a second source of drafts.
     package convenience init(
         target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter,
-        draftExecutor: (any StepExecutor)? = nil
+        other: (any RetrievalDrafter)? = nil, draftExecutor: (any StepExecutor)? = nil
     ) throws {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
@@ -96,8 +97,9 @@ package final class InferenceEngine: @unchecked Sendable {
         }
         model?.reportsProbability = options.policy == .adaspec
         let speculator = Speculator(
-            policy: options.makePolicy(costs), isOff: options.policy == .off, costs: costs,
-            retrieval: [(.lookup, drafter)], model: model, log: options.log)
+            policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
+            costs: costs,
+            retrieval: [(.lookup, drafter)] + (other.map { [(.suffix, $0)] } ?? []), model: model, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
             speculator: speculator)

@@ -84,6 +84,7 @@ package struct SelfTest {
         if options.draftModel != nil {
             arms.append(("speculative, draft model", { try speculative(.static, .model) }))
         }
+        arms.append(("speculative, trees", { try speculative(.static, .auto, treeWidth: 2) }))
         for policy in [PolicyKind.smartspec, .turbospec, .adaspec, .goodput] {
             arms.append(("policy \(policy.name)", { try speculative(policy, .auto) }))
         }
@@ -107,11 +108,12 @@ package struct SelfTest {
     }
 
     private func speculative(
-        _ policy: PolicyKind, _ drafter: EngineOptions.DrafterKind
+        _ policy: PolicyKind, _ drafter: EngineOptions.DrafterKind, treeWidth: Int = 0
     ) throws -> (outputs: [[Int32]], remark: String) {
         let engine = try engine {
             $0.policy = policy
             $0.drafter = drafter
+            $0.treeWidth = treeWidth
             $0.draftModel = drafter == .model || drafter == .auto ? options.draftModel : nil
         }
         let outputs = try outputs(of: requests, engine)

@@ -11,8 +11,11 @@ extension EngineOptions {
     var longestDraft: Int { policy.longestDraft(draftTokens) }
 
     func makePolicy(_ costs: StepCosts) -> any SpeculationPolicy {
-        policy.makePolicy(costs, draftTokens: draftTokens)
+        policy.makePolicy(costs, draftTokens: draftTokens, branches: branches)
     }
+
+    /// Whether drafts may be trees. What is recorded for replays are chains.
+    var branches: Bool { treeWidth == 0 ? policy == .goodput && !tracesDrafts : treeWidth > 1 }
 
     /// Whether a draft model would be used.
     var usesDraftModel: Bool { draftModel != nil && (drafter == .auto || drafter == .model) }
@@ -27,7 +30,10 @@ extension EngineOptions {
         case .lookup: return [(.lookup, PromptLookup())]
         case .suffix: return [(.suffix, SuffixDrafter(pool))]
         case .auto:
-            if policy == .goodput { return [(.lookup, PromptLookup()), (.suffix, SuffixDrafter(pool))] }
+            // Where two sources differ a retrieved draft branches.
+            if policy == .goodput || policy == .static && branches && !usesDraftModel {
+                return [(.lookup, PromptLookup()), (.suffix, SuffixDrafter(pool))]
+            }
             return usesDraftModel ? [] : [(.lookup, PromptLookup())]
         }
     }

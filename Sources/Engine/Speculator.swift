@@ -21,14 +21,18 @@ struct SpeculationAsk {
 
 /// What was drafted for a request.
 struct SpeculativeDraft {
-    /// To be verified.
+    /// To be verified, one after the other.
     var tokens: [Int32] = []
+    /// The positions among them whose next best token is verified too.
+    var branches: [Int] = []
     var source: DraftSource?
     /// Of all that was drafted, also what is not verified.
     var features: [DraftFeature] = []
     var choices: [DraftChoice] = []
     /// The draft as it was drawn, for requests under a ratio test; nothing may shorten it that looks at what was drawn.
     var sampled: SampledDraft?
+    /// The next best token of each feature's position; empty where drafts do not branch.
+    var runnersUp: [Int32?] = []
     /// What retrieval found, whether it is used or not.
     var found: [(source: DraftSource, draft: RetrievalDraft)] = []
     /// Why it is not longer.
@@ -42,6 +46,8 @@ final class Speculator {
     private var policy: any SpeculationPolicy
     private var table: CostTable
     private let isOff: Bool
+    /// Whether drafts may be trees.
+    private let branches: Bool
     private let log: EngineLog
     private var view = StepView()
     /// Of the step under way.
@@ -54,11 +60,12 @@ final class Speculator {
     private(set) var controlTime = 0.0
 
     init(
-        policy: any SpeculationPolicy, isOff: Bool, costs: StepCosts,
+        policy: any SpeculationPolicy, isOff: Bool, branches: Bool, costs: StepCosts,
         retrieval: [(source: DraftSource, drafter: any RetrievalDrafter)], model: DraftModelDrafter?, log: EngineLog
     ) {
         self.policy = policy
         self.isOff = isOff
+        self.branches = branches
         self.retrieval = retrieval
         self.model = model
         self.log = log
@@ -121,7 +128,12 @@ final class Speculator {
         }
         take(wishes, &drafts)
         runModel(asks, requests, wishes, &drafts)
-        cut(asks, wishes, &drafts)
+        // A ratio test is of one token at each position.
+        if branches {
+            for index in drafts.indices where requests[index].coins == nil { drafts[index].findRunnersUp() }
+        }
+        let rest = cut(asks, wishes, &drafts)
+        branch(&drafts, rows: rest, reserve)
         expectedTokens = isOff ? nil : timed { policy.expectedTokens(view, verified(drafts)) }
         return drafts
     }
@@ -233,12 +245,16 @@ final class Speculator {
     /// The part of the drafts that the target sees.
     private func verified(_ drafts: [SpeculativeDraft]) -> [DraftView?] {
         drafts.map { draft in
-            draft.source.map { DraftView(source: $0, features: Array(draft.features.prefix(draft.tokens.count))) }
+            draft.source.map {
+                var view = DraftView(source: $0, features: Array(draft.features.prefix(draft.tokens.count)))
+                view.branches = draft.branches
+                return view
+            }
         }
     }
 
-    /// Leaves of each draft what is worth verifying.
-    private func cut(_ asks: [SpeculationAsk], _ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) {
+    /// Leaves of each draft what is worth verifying; the rows that are left.
+    private func cut(_ asks: [SpeculationAsk], _ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) -> Int {
         let drafted = drafts.map(\.tokens.count)
         var lengths = drafted
         if !isOff, drafted.contains(where: { $0 > 0 }) {
@@ -265,6 +281,24 @@ final class Speculator {
             }
             budget -= length
             drafts[index].tokens.removeLast(drafted[index] - length)
+        }
+        return budget
+    }
+
+    /// Adds the next best tokens that are worth a row, as far as rows and memory are left.
+    private func branch(
+        _ drafts: inout [SpeculativeDraft], rows: Int,
+        _ reserve: (_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32])
+    ) {
+        guard branches, !isOff, drafts.contains(where: { !$0.tokens.isEmpty }) else { return }
+        let chosen = timed { policy.branch(view, table.costs, views(drafts), lengths: drafts.map(\.tokens.count)) }
+        var left = rows
+        for index in drafts.indices where !chosen[index].isEmpty {
+            drafts[index].branch(at: chosen[index], rows: left)
+            guard !drafts[index].branches.isEmpty else { continue }
+            let room = reserve(view.requests[index].id, drafts[index].rows).tokens - drafts[index].tokens.count
+            drafts[index].branch(at: chosen[index], rows: min(left, room))
+            left -= drafts[index].branches.count
         }
     }
 
@@ -295,8 +329,8 @@ final class Speculator {
 
     private func account(_ outcome: StepOutcome, rows: Int) -> StepAccount {
         let costs = table.costs
-        let drafted = outcome.requests.reduce(0) { $0 + $1.verified }
-        let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * $1.1.verified }
+        let drafted = outcome.requests.reduce(0) { $0 + $1.rows }
+        let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * $1.1.rows }
         var (done, further) = (view, view)
         // Prompts may have given up rows to drafts.
         done.prefillRows = max(0, rows - view.requests.count - drafted)

@@ -78,14 +78,14 @@ extension StepRunner {
     private func request(_ item: Work, _ step: StepBooks, expected: Double?) -> DecisionRecord.Request {
         let (sequence, verification, draft) = (running[item.index], item.verification, step.drafts[item.entry.id])
         let (isPrefill, emitted) = (item.entry.isPrefill, verification.tokens.count)
-        let drafted = draft?.features.count ?? 0
+        let drafted = (draft?.features.count ?? 0) + verification.branches
         let hadRoom = sequence.limit - (sequence.tokens.count - emitted) > 1
         return DecisionRecord.Request(
             id: sequence.requestID, sample: sequence.sample, isPrefill: isPrefill,
             context: isPrefill ? sequence.computed - item.entry.rows : sequence.tokens.count - emitted,
             rows: item.entry.rows, source: drafted > 0 ? draft?.source : nil, drafted: drafted,
-            verified: verification.draft.count,
-            accepted: verification.accepted, emitted: emitted,
+            verified: verification.draft.count, accepted: verification.accepted, branches: verification.branches,
+            acceptedBranches: verification.acceptedBranches, emitted: emitted,
             limit: isPrefill ? nil : draft?.limit ?? (hadRoom ? step.unasked : .end), expectedTokens: expected,
             savedTime: isPrefill ? 0 : step.account?.savedTime(emitted: emitted) ?? 0)
     }

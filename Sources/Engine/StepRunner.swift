@@ -89,7 +89,7 @@ final class StepRunner {
             planStep(
                 requests: running.map(\.snapshot), maxRows: options.maxStepTokens, prefillRows: targets.prefillRows))
         let drafts = draft(planned, targets)
-        let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.tokens.count })
+        let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.rows })
         let drafted = monotonicMicroseconds()
         var work = layOut(plan, drafts)
         var events: [EngineEvent]
@@ -185,8 +185,10 @@ final class StepRunner {
         var outcome = DraftOutcome(id: sequence.id)
         outcome.source = draft.features.isEmpty ? nil : draft.source
         outcome.features = draft.features
-        outcome.verified = verification.draft.count
-        outcome.accepted = verification.accepted
+        (outcome.verified, outcome.branches) = (verification.draft.trunk, verification.branches)
+        outcome.accepted = verification.accepted - verification.acceptedBranches
+        outcome.tookBranch = verification.acceptedBranches > 0
+        outcome.runnerUp = draft.runnerUp(judgedBy: verification.tokens)
         outcome.emitted = verification.tokens.count
         outcome.wasCut = sequence.isEnded
         outcome.isPeculiar = sequence.isPeculiar
@@ -215,6 +217,9 @@ final class StepRunner {
         var verification: Verification
         /// For drafts under a ratio test.
         var ratio: RatioStep?
+
+        /// Whether the logits of a row of its draft count: a ratio test looks at all of them.
+        func wants(_ row: Int) -> Bool { ratio == nil ? verification.openRow == row : verification.isOpen }
     }
 
     /// A row whose logits are wanted.
@@ -223,7 +228,8 @@ final class StepRunner {
         let row: Int
         /// The prompt position whose successors are reported, if any.
         let promptPosition: Int?
-        let samples: Bool
+        /// The row of the verification that it is: 0 is the latest token's, others are drafts'; nil for those of a prompt.
+        let draftRow: Int?
     }
 
     private func layOut(_ plan: StepPlan, _ drafts: [UInt64: SpeculativeDraft]) -> [Work] {
@@ -231,9 +237,10 @@ final class StepRunner {
         return plan.entries.compactMap { entry in
             guard let index = index(of: entry.id) else { return nil }
             let sequence = running[index]
-            let draft = drafts[entry.id]?.tokens ?? []
-            let chunk = sequence.tokens[sequence.computed..<sequence.computed + entry.rows] + draft
-            let first = batch.append(tokens: chunk, position: sequence.computed, blocks: sequence.table.blocks)
+            let draft = drafts[entry.id]?.tree ?? DraftTree()
+            let chunk = sequence.tokens[sequence.computed..<sequence.computed + entry.rows] + draft.tokens
+            let first = batch.append(
+                tokens: chunk, position: sequence.computed, blocks: sequence.table.blocks, parents: draft.parents)
             return Work(
                 index: index, entry: entry, firstRow: first, verification: Verification(draft: draft),
                 ratio: RatioStep(drafts[entry.id], sequence))
@@ -247,9 +254,13 @@ final class StepRunner {
             for offset in 0..<item.entry.rows + item.verification.draft.count {
                 let position = sequence.computed + offset
                 let prompt = sequence.promptLogprobs != nil && position < sequence.promptCount ? position : nil
-                let samples = item.entry.samples && offset >= item.entry.rows - 1
+                let draftRow = offset - (item.entry.rows - 1)
+                let samples = item.entry.samples && draftRow >= 0
                 guard prompt != nil || samples else { continue }
-                probes.append(Probe(work: at, row: item.firstRow + offset, promptPosition: prompt, samples: samples))
+                probes.append(
+                    Probe(
+                        work: at, row: item.firstRow + offset, promptPosition: prompt,
+                        draftRow: samples ? draftRow : nil))
             }
         }
         return probes
@@ -266,7 +277,8 @@ final class StepRunner {
                 if let position = probe.promptPosition {
                     try running[index].reportPrompt(position, logits)
                 }
-                guard probe.samples, work[probe.work].verification.isOpen else { return }
+                // What hangs on a token that the target did not choose says nothing.
+                guard let row = probe.draftRow, work[probe.work].wants(row) else { return }
                 try verify(&work[probe.work], &output[probe.work], logits)
             } catch let failure as Failure {
                 output[probe.work].ending = (.error, failure)
@@ -334,6 +346,9 @@ final class StepRunner {
     private func commit(_ work: Work, _ output: StepOutput) -> [EngineEvent] {
         let accepted = work.verification.accepted
         account(work, output)
+        let before = running[work.index]
+        executor.gather(
+            work.verification.path, from: before.computed + work.entry.rows, blocks: before.table.blocks)
         running[work.index].commit(work.entry, draft: work.verification.draft.count, accepted: accepted)
         keep(work.index)
         var events: [EngineEvent] = []
@@ -360,6 +375,8 @@ final class StepRunner {
         statistics.drafts += 1
         statistics.draftTokens += drafted
         statistics.acceptedTokens += work.verification.accepted
+        statistics.branchTokens += work.verification.branches
+        statistics.acceptedBranches += work.verification.acceptedBranches
         for position in 0..<work.verification.accepted { statistics.acceptedPerPosition[position] += 1 }
     }
 

@@ -14,6 +14,7 @@ public func ftk_engine_options_init_sized(
         $0.policy = defaults.policy.rawValue
         $0.drafter = defaults.drafter.rawValue
         $0.draft_tokens = UInt32(defaults.draftTokens)
+        $0.tree_width = UInt32(defaults.treeWidth)
         $0.max_running_requests = UInt32(defaults.maxRunningRequests)
         $0.max_queued_requests = UInt32(defaults.maxQueuedRequests)
         $0.max_step_tokens = UInt32(defaults.maxStepTokens)
@@ -52,7 +53,7 @@ private func engineOptions(_ given: ftk_engine_options?) throws -> EngineOptions
     options.log.level = try choice(given.log_level, "log_level")
     options.draftPoolBytes = Int(exactly: given.draft_pool_bytes) ?? -1
     guard given.trace <= 1 else { throw Failure.invalid("trace is \(given.trace); it must be 0 or 1") }
-    guard given.reserved2 == 0 else { throw Failure.invalid("reserved2 is \(given.reserved2); it must be 0") }
+    options.treeWidth = Int(given.tree_width)
     options.traces = given.trace == 1
     options.profileTime = Int(clamping: given.profile_us)
     if let folder = given.profile_folder { options.profileFolder = try text(folder, "profile_folder") }
@@ -223,6 +224,8 @@ public func ftk_engine_get_stats(_ engine: OpaquePointer!, _ stats: UnsafeMutabl
         out.pointee.control_time_us = UInt64(now.controlTime)
         out.pointee.saved_us = Int64(now.savedTime.rounded())
         out.pointee.calibration_error = now.calibrationError
+        out.pointee.num_branch_tokens = UInt64(now.branchTokens)
+        out.pointee.num_accepted_branch_tokens = UInt64(now.acceptedBranches)
         return status(FTK_OK)
     }
 }

@@ -1,6 +1,8 @@
 /// What a draft model drafted at one position, and what its scheduler and learner want to know of it.
 package struct DraftChoice: Sendable, Equatable {
     package let token: Int32
+    /// The next best token in the score that chose; nil where no other was possible.
+    package let runnerUp: Int32?
     /// How far the choice was ahead of the next: the difference of the two largest beta·log q + G, or of the two largest
     /// log q where there is no noise in the choice (greedy, or an infinite beta). In nats, at most `largestMargin`.
     package let margin: Float
@@ -12,8 +14,11 @@ package struct DraftChoice: Sendable, Equatable {
     /// The margin of a token that has no rival.
     package static let largestMargin: Float = 50
 
-    package init(token: Int32, margin: Float, probability: Float? = nil, ladder: SIMD8<Int32>? = nil) {
+    package init(
+        token: Int32, runnerUp: Int32? = nil, margin: Float, probability: Float? = nil, ladder: SIMD8<Int32>? = nil
+    ) {
         self.token = token
+        self.runnerUp = runnerUp
         self.margin = margin
         self.probability = probability
         self.ladder = ladder ?? SIMD8(repeating: token)
@@ -41,8 +46,10 @@ extension Sampler {
         let best = try LogitScan.best(of: logits)
         let parameters = place.parameters
         if parameters.isGreedy {
+            let next = logits.largest(but: best.token)
             return DraftChoice(
-                token: best.token, margin: min(best.value - logits.largest(but: best.token), DraftChoice.largestMargin),
+                token: best.token, runnerUp: next.token,
+                margin: min(best.value - next.value, DraftChoice.largestMargin),
                 probability: place.reportsProbability ? Float(1 / logits.estimatedMass(best.value, 1)) : nil)
         }
         var scan = DraftScan(place)
@@ -61,7 +68,9 @@ extension Sampler {
             let mass = filters ? Self.mass(candidates, top) : logits.estimatedMass(best.value, parameters.temperature)
             probability = Float(realExponential(Double(logits[Int(scan.token)]) / scale - top) / mass)
         }
-        return DraftChoice(token: scan.token, margin: scan.margin, probability: probability, ladder: scan.tokens)
+        return DraftChoice(
+            token: scan.token, runnerUp: scan.runnerUpToken, margin: scan.margin, probability: probability,
+            ladder: scan.tokens)
     }
 }
 
@@ -89,8 +98,9 @@ struct DraftScan {
 
     private var scores = SIMD8<Double>(repeating: -.infinity)
     private(set) var tokens = SIMD8<Int32>(repeating: -1)
-    /// The second-largest score at `rung`.
+    /// The second-largest score at `rung`, and who has it.
     private var runnerUp = -Double.infinity
+    private(set) var runnerUpToken: Int32?
 
     /// Below this logit a token changes nothing, by the leading zeros among the upper 32 bits of the noise's complement.
     private var floors = [Float](repeating: -.infinity, count: 33)
@@ -130,7 +140,9 @@ struct DraftScan {
     /// Takes one token into account; `value` is its logit over temperature.
     mutating func take(_ token: Int32, _ value: Double) {
         let sums = slopes * value + shares * noise.gumbel(position: position, token: token)
-        runnerUp = max(runnerUp, min(sums[rung], scores[rung]))
+        let wins = sums[rung] > scores[rung] || sums[rung] == scores[rung] && token < tokens[rung]
+        let (loser, score) = wins ? (tokens[rung], scores[rung]) : (token, sums[rung])
+        if score > runnerUp { (runnerUp, runnerUpToken) = (score, loser) }
         for lane in sums.indices where sums[lane] >= scores[lane] {
             guard sums[lane] > scores[lane] || token < tokens[lane] else { continue }
             (scores[lane], tokens[lane]) = (sums[lane], token)
@@ -153,10 +165,13 @@ struct DraftScan {
 }
 
 extension Span<Float> {
-    fileprivate func largest(but token: Int32) -> Float {
+    fileprivate func largest(but token: Int32) -> (token: Int32?, value: Float) {
         var largest = -Float.infinity
-        for index in indices where self[index] > largest && index != Int(token) { largest = self[index] }
-        return largest
+        var place = -1
+        for index in indices where self[index] > largest && index != Int(token) {
+            (largest, place) = (self[index], index)
+        }
+        return (place < 0 ? nil : Int32(place), largest)
     }
 
     /// Σ e^((logit - best)/temperature) within 1e-5 of itself: for estimates, never for what decides a text.

@@ -21,6 +21,9 @@ package struct DraftTree: Sendable, Equatable {
     /// Whether every node follows the one before it.
     package var isChain: Bool { parents.indices.allSatisfy { Int(parents[$0]) == $0 - 1 } }
 
+    /// How many nodes from the first on follow each other. Their rows lie where their tokens will, if they are accepted.
+    package var trunk: Int { parents.indices.prefix { Int(parents[$0]) == $0 - 1 }.count }
+
     /// Adds a token after `parent`, -1 being the latest committed token, and gives its node. Where that token is there
     /// already it is that node: two would be verified for one.
     @discardableResult

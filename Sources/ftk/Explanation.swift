@@ -48,9 +48,14 @@ struct Explanation {
 
     private static func cells(_ record: DecisionRecord, _ request: DecisionRecord.Request) -> [String] {
         func milliseconds(_ time: Double?) -> String { time.map { fixed($0 / 1000, 2) } ?? "-" }
+        // Next best tokens beside those of the draft: 4+2.
+        func parts(_ all: Int, _ branches: Int) -> String {
+            branches > 0 ? "\(all - branches)+\(branches)" : "\(all)"
+        }
         return [
-            "\(record.step)", request.source?.name ?? "-", "\(request.drafted)", "\(request.verified)",
-            "\(request.accepted)", "\(request.emitted)", request.expectedTokens.map { fixed($0, 2) } ?? "-",
+            "\(record.step)", request.source?.name ?? "-", parts(request.drafted, request.branches),
+            parts(request.verified, request.branches), parts(request.accepted, request.acceptedBranches),
+            "\(request.emitted)", request.expectedTokens.map { fixed($0, 2) } ?? "-",
             request.limit?.name ?? "prompt", milliseconds(record.predictedTime), milliseconds(record.time),
             request.isPrefill ? "-" : milliseconds(request.savedTime),
         ]

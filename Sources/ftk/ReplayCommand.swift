@@ -98,7 +98,7 @@ struct ReplayCommand: ParsableCommand {
     private func options(_ target: LanguageModel, _ draft: LanguageModel?) throws -> EngineOptions {
         var options = engine.options()
         if options.contextTokens == 0 {
-            options.contextTokens = min(BenchPoliciesCommand.defaultContext, target.configuration.contextLength)
+            options.contextTokens = min(PolicySetting.defaultContext, target.configuration.contextLength)
         }
         options.draftModel = draft
         options.drafter = drafter?.kind ?? .auto

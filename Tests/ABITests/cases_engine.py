@@ -28,7 +28,7 @@ ENGINE_FIELDS: dict[str, list[int]] = {
     "log_level": [-1, 4, 2**31 - 1],
     "draft_pool_bytes": [2**64 - 1],
     "trace": [2, BIG],
-    "reserved2": [1, BIG],
+    "tree_width": [3, BIG],
     "profile_us": [3_600_000_001, 2**63, 2**64 - 1],
 }
 

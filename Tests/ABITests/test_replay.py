@@ -72,7 +72,7 @@ class ReplayTests(support.ScratchCase):
                 self.assertIsNone(cell["cut"])
                 raw = cell["raw"]
                 self.assertEqual([(one["prompt_tokens"], one["output_tokens"]) for one in raw], FITTED)
-                self.assertEqual([one["arrival_s"] for one in raw], [time for time, _, _ in REQUESTS])
+                self.assertEqual([round(one["arrival_s"], 9) for one in raw], [time for time, _, _ in REQUESTS])
                 for one in raw:
                     self.assertLessEqual(one["arrival_s"], one["sent_s"])
                     self.assertLessEqual(one["sent_s"], one["admitted_s"])

@@ -79,7 +79,10 @@ import Testing
                     $0.tracesDrafts = keeps
                     $0.maxStepTokens = 32
                 })
-            let requests = lengths.map { tokenRequest((0..<$0).map { Int32($0 % 300 + 1) }, 20) }
+            // Nothing that the prefix cache could know.
+            let requests = lengths.map { length in
+                tokenRequest((0..<length).map { Int32(($0 * 11 + length * 5) % 300 + 1) }, 20)
+            }
             #expect(try scripted.run(requests).problems.isEmpty)
             return try records(scripted.engine)
         }

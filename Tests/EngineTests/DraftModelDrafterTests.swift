@@ -78,9 +78,9 @@ import Testing
                 #expect(drafts[at] == expected)
                 drafted += drafts[at].count
                 if drafts[at].count < limits[at] { short += 1 }
-                // The target takes some of the draft and adds a token of its own.
+                // The target takes some of the draft and adds a token of its own, behind a branch two.
                 for token in drafts[at].prefix(random.int(0..<drafts[at].count + 1)) { requests[index].append(token) }
-                requests[index].append(Int32(random.int(0..<Self.vocabulary)))
+                for _ in 0..<random.int(1..<3) { requests[index].append(Int32(random.int(0..<Self.vocabulary))) }
             }
             // Others go on without drafts, or end and make room for a new request in the same blocks.
             for index in requests.indices where !chosen.contains(index) {

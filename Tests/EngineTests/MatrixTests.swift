@@ -14,6 +14,7 @@ import Testing
     private struct EngineRow {
         var drafter: EngineOptions.DrafterKind?
         var draftTokens = 1
+        var treeWidth = 1
         var maxStepTokens = 256
         var isScarce = false
         var maxRunningRequests = 16
@@ -31,6 +32,7 @@ import Testing
         [{ $0.maxRunningRequests = 16 }, { $0.maxRunningRequests = 5 }],
         [{ $0.threads = 1 }, { $0.threads = 2 }],
         [{ $0.rotation = 0 }, { $0.rotation = 11 }],
+        [{ $0.treeWidth = 1 }, { $0.treeWidth = 2 }],
     ]
     private static let engineRows: [EngineRow] = {
         // Without a drafter there is one length only.
@@ -103,6 +105,7 @@ import Testing
         options.policy = row.drafter == nil ? .off : .static
         options.drafter = row.drafter ?? .auto
         options.draftTokens = row.draftTokens
+        options.treeWidth = row.treeWidth
         options.draftModel = row.drafter == .lookup ? nil : try TestModels.draft()
         options.maxStepTokens = row.maxStepTokens
         options.maxRunningRequests = row.maxRunningRequests

@@ -13,6 +13,7 @@ struct ScriptedEngine {
 
     init(
         draftTokens: Int = 0, drafts: @escaping (DraftRequest) throws -> [Int32] = { _ in [] },
+        others: ((DraftRequest) throws -> [Int32])? = nil,
         change: (inout EngineOptions) -> Void = { _ in }
     ) throws {
         // 319 tokens, byte-level, a context of 128; token 0 ends generations.
@@ -24,7 +25,9 @@ struct ScriptedEngine {
         change(&options)
         executor = ScriptedExecutor(vocabularySize: model.configuration.vocabularySize)
         drafter = ScriptedDrafter(drafts)
-        engine = try InferenceEngine(target: model, options: options, executor: executor, drafter: drafter)
+        engine = try InferenceEngine(
+            target: model, options: options, executor: executor, drafter: drafter,
+            other: others.map { ScriptedDrafter($0) })
     }
 
     private static let model = Result { try TestModels.random("llama2") }

@@ -18,8 +18,8 @@ import Testing
         #expect(checks.map(\.name).contains("speculative, draft model") == withDraft)
         for name in [
             "batched", "threads", "chunked", "speculative, prompt lookup", "speculative, suffix automaton",
-            "speculative, drafts of the host", "policy smartspec", "policy turbospec", "policy adaspec",
-            "policy goodput", "preempted", "prefix cache",
+            "speculative, drafts of the host", "speculative, trees", "policy smartspec", "policy turbospec",
+            "policy adaspec", "policy goodput", "preempted", "prefix cache",
         ] {
             #expect(checks.filter { $0.name == name }.count == 1)
         }

@@ -18,10 +18,14 @@ import Testing
         pace.add(tokens: 3, time: 0)
         #expect(pace.rate == nil)
         pace.add(tokens: 6, time: 4)
-        #expect(abs(try #require(pace.rate) - (3 * 15.0 / 16 + 6) / 4) < 1e-12)
+        // Three tokens that are a sixteenth old, and six, in 4 us.
+        let rate = try #require(pace.rate)
+        let expected: Double = (3 * 15.0 / 16 + 6) / 4
+        #expect(abs(rate - expected) < 1e-12)
         #expect(pace.promptShare == 0)
         for step in 0..<400 { pace.add(tokens: 1, time: 2, withPrompts: step >= 200) }
-        #expect(abs(try #require(pace.rate) - 0.5) < 1e-6)
+        let later = try #require(pace.rate)
+        #expect(abs(later - 0.5) < 1e-6)
         #expect(abs(pace.promptShare - 1) < 1e-4)
     }
 
@@ -29,13 +33,15 @@ import Testing
         let costs = Self.everyRowCosts
         let requests = [PolicyScene.drafting(1), PolicyScene.drafting(2)]
         // Two rows of decoding beside 40 of prompts.
-        #expect(abs(try #require(costs.plainPace(Self.beside(40, requests))) - 2.0 / 200) < 1e-12)
+        let plain = try #require(costs.plainPace(Self.beside(40, requests)))
+        #expect(abs(plain - 0.01) < 1e-12)
         var outcome = StepOutcome()
         outcome.requests = [
             PolicyScene.outcome(1, length: 3, accepted: 1), PolicyScene.outcome(2, length: 0, accepted: 0),
         ]
         (outcome.draftTime, outcome.stepTime) = (15, 5000)
-        #expect(abs(costs.decodingTime(Self.beside(40, requests), outcome) - (15 + 500)) < 1e-9)
+        let added = costs.decodingTime(Self.beside(40, requests), outcome)
+        #expect(abs(added - 515) < 1e-9)
         #expect(costs.decodingTime(PolicyScene.view(requests), outcome) == 5000)
         // Where rows cost nothing more, decoding is free beside prompts.
         #expect(PolicyScene.costs(PolicyScene.line(10)).plainPace(Self.beside(40, requests)) == nil)

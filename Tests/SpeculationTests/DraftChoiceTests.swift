@@ -27,23 +27,25 @@ import Testing
         return row
     }
 
-    /// The two largest beta·value + G among what is left, and who has the largest.
+    /// The two largest beta·value + G among what is left, and who has them.
     private static func search(
         _ left: [Sampler.Candidate], _ strength: CouplingStrength, _ noise: GumbelNoise, _ position: Int
-    ) -> (token: Int32, margin: Double) {
+    ) -> (token: Int32, runnerUp: Int32?, margin: Double) {
         var (token, first, second) = (Int32(-1), -Double.infinity, -Double.infinity)
+        var runnerUp: Int32?
         for candidate in left {
             let score =
                 strength == .argmax
                 ? candidate.value
                 : strength.value * candidate.value + noise.gumbel(position: position, token: candidate.token)
             if score > first {
-                (token, first, second) = (candidate.token, score, first)
-            } else {
-                second = max(second, score)
+                (runnerUp, second) = (token < 0 ? nil : token, first)
+                (token, first) = (candidate.token, score)
+            } else if score > second {
+                (runnerUp, second) = (candidate.token, score)
             }
         }
-        return (token, first - second)
+        return (token, runnerUp, first - second)
     }
 
     @Test(arguments: shapes.indices)
@@ -64,6 +66,7 @@ import Testing
                         position: position, strength: strength)
                     let expected = Self.search(left, strength, noise, position)
                     #expect(choice.token == expected.token)
+                    if !parameters.isGreedy { #expect(choice.runnerUp == expected.runnerUp) }
                     #expect(choice.ladder[strength.rung] == choice.token)
                     #expect(choice.probability == nil)
                     if !parameters.isGreedy {
@@ -129,13 +132,14 @@ import Testing
     @Test func greedyMarginIsThatOfTheLogits() throws {
         var parameters = SamplingParameters()
         parameters.temperature = 0
-        for (row, token, margin) in [
-            ([1, 4, 2.5, -3], 1, 1.5), ([2, 5, 5], 1, 0), ([-.infinity, -2, -.infinity], 1, 50), ([90, 1], 0, 50),
-        ] as [([Float], Int32, Float)] {
+        for (row, token, runnerUp, margin) in [
+            ([1, 4, 2.5, -3], 1, 2, 1.5), ([2, 5, 5], 1, 2, 0), ([-.infinity, -2, -.infinity], 1, nil, 50),
+            ([90, 1], 0, 1, 50),
+        ] as [([Float], Int32, Int32?, Float)] {
             let choice = try Sampler().draft(
                 logits: row.span, parameters: parameters, processors: [], history: TokenHistory(prompt: []),
                 noise: GumbelNoise(seed: 1), position: 0, strength: .coupled)
-            #expect(choice == DraftChoice(token: token, margin: margin))
+            #expect(choice == DraftChoice(token: token, runnerUp: runnerUp, margin: margin))
         }
     }
 

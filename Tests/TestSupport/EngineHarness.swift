@@ -164,6 +164,10 @@ package func inconsistencies(_ figures: EngineStatistics) -> [String] {
     check(figures.acceptedTokens <= figures.draftTokens, "more accepted than drafted")
     check(figures.acceptedPerPosition.reduce(0, +) == figures.acceptedTokens, "accepted per position")
     check(figures.drafts <= figures.draftTokens, "empty drafts are counted")
+    check(figures.branchTokens <= figures.draftTokens, "more branches than tokens")
+    check(
+        figures.acceptedBranches <= min(figures.branchTokens, figures.acceptedTokens),
+        "more branches accepted than there are")
     let perPosition = figures.acceptedPerPosition
     check(zip(perPosition, perPosition.dropFirst()).allSatisfy { $0 >= $1 }, "a later position is accepted more often")
     check((perPosition.first ?? 0) <= figures.drafts, "more first positions than drafts")

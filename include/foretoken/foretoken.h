@@ -349,7 +349,9 @@ typedef struct ftk_engine_options {
     uint64_t draft_pool_bytes;       /* for texts of finished requests, which FTK_DRAFTER_SUFFIX drafts from. Default 67108864
                                         (64 MiB); 0: nothing of a request outlives it. Only requests of one cache_salt share */
     uint32_t trace;                  /* 1: keep a record of each step's decisions, for ftk_engine_trace. Default 0 */
-    uint32_t reserved2;              /* must be 0. Default 0 */
+    uint32_t tree_width;             /* candidates for a position of a draft: 1 for chains; 2: the next best token is verified beside
+                                        the drafted one, by goodput where that is worth the row, by static everywhere. The other
+                                        policies draft chains. Default 0: 2 for goodput, 1 for static */
     uint64_t profile_us;             /* time to measure passes for while the engine is created, at most an hour, so that policies begin
                                         with this machine's costs; 0: they begin with a guess from sizes. Default 0 */
     const char *profile_folder;      /* a measured profile is kept here, a file for each pair of models and way to compute, and
@@ -439,6 +441,8 @@ typedef struct ftk_engine_stats {
     uint64_t control_time_us;        /* the policy alone; most of it is part of draft_time_us */
     int64_t saved_us;                /* by speculation, against steps without drafts by the cost table; negative: lost */
     double calibration_error;        /* expected calibration error of the acceptance probabilities, 0 to 1; 0 without any */
+    uint64_t num_branch_tokens;      /* of num_draft_tokens: next best tokens, verified beside the drafted ones; see tree_width */
+    uint64_t num_accepted_branch_tokens; /* of num_accepted_tokens: such tokens */
 } ftk_engine_stats;
 
 /* A consistent snapshot. */
@@ -462,6 +466,7 @@ ftk_status ftk_engine_metrics(const ftk_engine *engine, char *text, size_t capac
  *       id, sample, phase             phase is "prefill" or "decode"
  *       drafter                       "lookup", "suffix", "model" or "host"; null where nothing was drafted
  *       drafted, verified, accepted   tokens
+ *       branches, accepted_branches   of the verified and of the accepted tokens: next best ones beside those of the draft
  *       emitted                       tokens that the request got
  *       limit                         why no more was verified: "gain" (not worth its time), "budget" (rows of the step), "target"
  *                                     (a latency target), "memory", "guard" (speculation was measured to lose), "end" (of the

@@ -24,8 +24,8 @@ package struct CostTable: Sendable {
     package mutating func observe(_ view: StepView, _ outcome: StepOutcome) {
         if view.prefillRows == 0, !outcome.requests.isEmpty {
             let context = view.decodingContext
-            let drafted = outcome.requests.reduce(0) { $0 + $1.verified }
-            let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * ($1.1.verified + 1) }
+            let drafted = outcome.requests.reduce(0) { $0 + $1.rows }
+            let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * ($1.1.rows + 1) }
             target.observe(
                 rows: view.requests.count + drafted, context: context, attended: attended,
                 time: outcome.targetTime - overhead)

@@ -9,6 +9,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     package let maxDraft: Int
 
     package private(set) var survival = SurvivalModel()
+    package private(set) var runnersUp = RunnerUpModel()
     private var solver: RowSolver
     private var retrievalGuard = SpeculationGuard()
     private var modelGuard = SpeculationGuard()
@@ -24,6 +25,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// What was decided in this step.
     private struct Decision {
         var wishes: [DraftWish] = []
+        var branches: [[Int]] = []
         var lambda = 0.0
         /// Of a try, in times of a step; nil: this is none.
         var probeCost: Double?
@@ -116,9 +118,11 @@ package struct GoodputPolicy: SpeculationPolicy {
         var tokens: Double { lane.survivals.reduce(0, +) }
     }
 
-    private func lane(_ request: DecodingView, _ survivals: [Double]) -> RowSolver.Lane {
+    /// `draft` is what is drafted of it.
+    private func lane(_ request: DecodingView, _ survivals: [Double], _ draft: DraftView) -> RowSolver.Lane {
         var lane = RowSolver.Lane(context: request.context)
         lane.survivals = survivals
+        if !request.drawsDrafts { lane.branches = runnersUp.worths(draft, survivals: survivals) }
         lane.required = required(request, survivals)
         return lane
     }
@@ -140,8 +144,8 @@ package struct GoodputPolicy: SpeculationPolicy {
                 let most = min(request.room, maxDraft, proposal.features.count)
                 guard most > 0 else { return nil }
                 let draft = DraftView(source: proposal.source, features: Array(proposal.features.prefix(most)))
-                return Candidate(
-                    source: proposal.source, lane: lane(request, survival.survivals(draft, request: request.id)))
+                let survivals = survival.survivals(draft, request: request.id)
+                return Candidate(source: proposal.source, lane: lane(request, survivals, draft))
             }
             return candidates.max { $0.tokens < $1.tokens }
         }
@@ -190,7 +194,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             if product < 0.01 { break }
             survivals.append(product)
         }
-        var lane = lane(request, survivals)
+        var lane = lane(request, survivals, DraftView(source: .model, features: []))
         lane.usesModel = true
         return Candidate(source: .model, lane: lane)
     }
@@ -267,8 +271,15 @@ package struct GoodputPolicy: SpeculationPolicy {
             lengths = choice.lengths
             step.expected = choice
             explore(view, costs, drafts, &lengths)
+            if lengths == choice.lengths { step.branches = choice.branches }
         }
         return lengths
+    }
+
+    package mutating func branch(
+        _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]
+    ) -> [[Int]] {
+        step.branches.isEmpty ? drafts.map { _ in [] } : step.branches
     }
 
     /// The best rows, given drafts as they are; `goesOn`: and as they may become.
@@ -289,7 +300,7 @@ package struct GoodputPolicy: SpeculationPolicy {
                     survivals.append(product)
                 }
             }
-            var lane = lane(request, survivals)
+            var lane = lane(request, survivals, draft)
             lane.usesModel = isModel
             lane.drafted = draft.features.count
             return lane
@@ -320,15 +331,6 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
     }
 
-    /// Its own token, and of the draft what survives.
-    package func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]? {
-        zip(view.requests, verified).map { request, draft in
-            1 + (draft.map { survival.survivals($0, request: request.id).reduce(0, +) } ?? 0)
-        }
-    }
-
-    package var calibrationError: Double? { survival.calibration.expectedError }
-
     // MARK: After the step
 
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
@@ -354,6 +356,9 @@ package struct GoodputPolicy: SpeculationPolicy {
     }
 
     private mutating func learn(_ request: DraftOutcome) {
+        if let source = request.source, let runnerUp = request.runnerUp, !request.isPeculiar {
+            runnersUp.observe(request.features[runnerUp.position], source, wasRight: runnerUp.wasRight)
+        }
         for other in request.counterfactuals {
             survival.observe(
                 other.draft, judged: other.judged, accepted: other.accepted, request: request.id,

@@ -41,10 +41,13 @@ extension PolicyKind {
         }
     }
 
-    package func makePolicy(_ costs: StepCosts, draftTokens: Int) -> any SpeculationPolicy {
+    /// `branches`: `static` drafts trees.
+    package func makePolicy(
+        _ costs: StepCosts, draftTokens: Int, branches: Bool = false
+    ) -> any SpeculationPolicy {
         switch self {
         case .off: FixedLengthPolicy(length: 0)
-        case .static: FixedLengthPolicy(length: longestDraft(draftTokens))
+        case .static: FixedLengthPolicy(length: longestDraft(draftTokens), branches: branches)
         case .smartspec: SmartSpecPolicy(profile: costs)
         case .turbospec: TurboSpecPolicy(profile: costs)
         case .adaspec: AdaSpecPolicy()

@@ -1,8 +1,9 @@
-/// Which drafted rows are worth verifying: the prefix-closed set S that makes E(S) - lambda·T(S), or E(S) / T(S), largest.
+/// Which drafted rows are worth verifying: the closed set S that makes E(S) - lambda·T(S), or E(S) / T(S), largest.
 ///
 /// For each depth that a draft model may go to and each number of rows, the best rows of all requests by survival less the
 /// price of what they attend to are the best set of that size; survivals fall along a request, so that set is prefix-closed
-/// by itself. Every such set is looked at, so that staircases in the cost and passes with a price of their own are
+/// by itself. A branch, the next best token of a position, is a row like any other: it stands beside a drafted token that is
+/// worth as much or more, so that the set has that one too. Every such set is looked at, so that staircases in the cost and passes with a price of their own are
 /// handled exactly; rows are never admitted one by one at their marginal price. The ratio is found by Dinkelbach's iteration
 /// (W. Dinkelbach, "On nonlinear fractional programming", Management Science 13, 1967). A draft pass may cost a constant and
 /// so much for each request; where its cost bends with the number of requests the result is close to the best, not always
@@ -12,6 +13,9 @@ package struct RowSolver: Sendable {
     package struct Lane: Sendable {
         /// For each position the probability that it is reached and accepted; never rises.
         package var survivals: [Double] = []
+        /// For each position what a row for its next best token adds, at most the position's survival; 0, or too short: there
+        /// is none.
+        package var branches: [Double] = []
         /// Tokens that each of its rows attends to.
         package var context: Int
         /// Further tokens come from passes of the draft model, from position `drafted` on: the same for all lanes that have any.
@@ -26,6 +30,8 @@ package struct RowSolver: Sendable {
     package struct Choice: Sendable, Equatable {
         /// Rows of each lane.
         package var lengths: [Int]
+        /// The positions of each lane whose next best token is taken too, ascending; empty: of none.
+        package var branches: [[Int]] = []
         /// E: expected tokens, those that the target always gives included.
         package var tokens: Double
         /// T, in microseconds.
@@ -36,6 +42,7 @@ package struct RowSolver: Sendable {
     private struct Row {
         let lane: Int32
         let depth: Int32
+        let isBranch: Bool
         let survival: Double
         /// Survival less the price of attention and drafting; required rows come first.
         let value: Double
@@ -75,7 +82,7 @@ package struct RowSolver: Sendable {
     private mutating func tabulate() {
         let baseRows = lanes.count + view.prefillRows
         let rest = sunk + costs.targetTime(view, drafted: 0, attended: 0) - costs.target.base(rows: baseRows)
-        let most = min(view.rowBudget, lanes.reduce(0) { $0 + $1.survivals.count })
+        let most = min(view.rowBudget, lanes.reduce(0) { $0 + $1.survivals.count + $1.branches.count })
         targetTimes.removeAll(keepingCapacity: true)
         for count in 0...max(0, most) { targetTimes.append(rest + costs.target.base(rows: baseRows + count)) }
         joiningTimes.removeAll(keepingCapacity: true)
@@ -103,14 +110,15 @@ package struct RowSolver: Sendable {
     package mutating func best(lambda: Double) -> Choice {
         rank(lambda)
         var winner = (objective: -Double.infinity, depth: 0, count: 0, tokens: 0.0, time: 0.0)
-        for depth in shallowest...max(shallowest, deepest) {
+        let first = max(shallowest, settled)
+        for depth in first...max(first, deepest) {
             sweep(depth) { count, tokens, time in
                 let objective = tokens - lambda * time
                 if objective > winner.objective { winner = (objective, depth, count, tokens, time) }
             }
         }
-        return Choice(
-            lengths: lengths(depth: winner.depth, count: winner.count), tokens: winner.tokens, time: winner.time)
+        let (lengths, branches) = taken(depth: winner.depth, count: winner.count)
+        return Choice(lengths: lengths, branches: branches, tokens: winner.tokens, time: winner.time)
     }
 
     /// The set with the largest E / T.
@@ -131,6 +139,11 @@ package struct RowSolver: Sendable {
         lanes.reduce(0) { $1.usesModel ? max($0, min($1.required, $1.survivals.count)) : $0 }
     }
 
+    /// Down to here no pass is to come: the sets of all depths above are the same.
+    private var settled: Int {
+        lanes.reduce(deepest) { $1.usesModel && $1.survivals.count > $1.drafted ? min($0, $1.drafted) : $0 }
+    }
+
     private mutating func rank(_ lambda: Double) {
         rows.removeAll(keepingCapacity: true)
         // Of a pass that all take part in, the part that each adds to the first.
@@ -139,19 +152,26 @@ package struct RowSolver: Sendable {
         for (index, lane) in lanes.enumerated() {
             let price = lambda * costs.target.perAttended * Double(lane.context)
             let drafting = lambda * (joining + draftContext * Double(lane.context))
-            for (depth, survival) in lane.survivals.enumerated() {
+            func add(_ depth: Int, _ worth: Double, isBranch: Bool) {
                 let needsPass = lane.usesModel && depth >= lane.drafted
-                let isRequired = depth < lane.required
+                let isRequired = depth < lane.required && !isBranch
                 rows.append(
                     Row(
-                        lane: Int32(index), depth: Int32(depth), survival: survival,
-                        value: isRequired ? .infinity : survival - price - (needsPass ? drafting : 0),
+                        lane: Int32(index), depth: Int32(depth), isBranch: isBranch, survival: worth,
+                        value: isRequired ? .infinity : worth - price - (needsPass ? drafting : 0),
                         passes: needsPass ? Int32(depth + 1) : 0, context: lane.context))
             }
+            for (depth, survival) in lane.survivals.enumerated() { add(depth, survival, isBranch: false) }
+            // Apart from the others, which stand in order already.
+            for (depth, worth) in lane.branches.enumerated() where worth > 0 && depth < lane.survivals.count {
+                add(depth, min(worth, lane.survivals[depth]), isBranch: true)
+            }
         }
-        // Of equals the shallower first, so that sets stay prefix-closed; then the earlier request.
+        // Of equals drafted tokens before branches, then the shallower first, so that sets stay closed; then the earlier
+        // request.
         rows.sort {
             if $0.value != $1.value { return $0.value > $1.value }
+            if $0.isBranch != $1.isBranch { return $1.isBranch }
             return $0.depth != $1.depth ? $0.depth < $1.depth : $0.lane < $1.lane
         }
     }
@@ -169,7 +189,8 @@ package struct RowSolver: Sendable {
             count += 1
             tokens += row.survival
             attended += row.context
-            if row.passes > 0 {
+            // A branch comes from the pass that drafted the token beside it.
+            if row.passes > 0, !row.isBranch {
                 let present = members[Int(row.depth)]
                 members[Int(row.depth)] = present + 1
                 if present < joiningTimes.count { drafting += joiningTimes[present] }
@@ -182,13 +203,20 @@ package struct RowSolver: Sendable {
         if count < required { look(count, tokens, targetTimes[count] + attention * Double(attended) + drafting) }
     }
 
-    private func lengths(depth: Int, count: Int) -> [Int] {
+    private func taken(depth: Int, count: Int) -> (lengths: [Int], branches: [[Int]]) {
         var lengths = [Int](repeating: 0, count: lanes.count)
+        var branches: [[Int]] = []
         var rest = count
         for row in rows where rest > 0 && row.passes <= depth {
-            lengths[Int(row.lane)] += 1
+            if row.isBranch {
+                if branches.isEmpty { branches = lanes.map { _ in [] } }
+                branches[Int(row.lane)].append(Int(row.depth))
+            } else {
+                lengths[Int(row.lane)] += 1
+            }
             rest -= 1
         }
-        return lengths
+        for index in branches.indices { branches[index].sort() }
+        return (lengths, branches)
     }
 }

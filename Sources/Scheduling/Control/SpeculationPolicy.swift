@@ -1,6 +1,6 @@
 /// Decides how far to draft. A pure value: the same calls with the same arguments give the same answers; time and coins are
-/// arguments. Within a step the calls come in the order begin, extend (before each pass of the draft model), select, commit.
-/// Arrays have one element for each of `view.requests`, in their order.
+/// arguments. Within a step the calls come in the order begin, extend (before each pass of the draft model), select, branch,
+/// commit. Arrays have one element for each of `view.requests`, in their order.
 package protocol SpeculationPolicy: Sendable {
     /// What each request drafts with, and how much at most.
     mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish]
@@ -11,6 +11,10 @@ package protocol SpeculationPolicy: Sendable {
 
     /// How many of each request's drafted tokens are verified.
     mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int]
+
+    /// The positions of each draft whose next best token is verified as well, when so many of its tokens are: ascending, below
+    /// `lengths`. Comes after `select`, where anyone can verify trees.
+    mutating func branch(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]) -> [[Int]]
 
     /// The tokens that each request is expected to get when so much of its draft is verified; nil where the policy does not
     /// estimate them. An account of what was believed: it changes nothing.
@@ -33,6 +37,12 @@ extension SpeculationPolicy {
 
     package mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int] {
         drafts.map { $0?.features.count ?? 0 }
+    }
+
+    package mutating func branch(
+        _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]
+    ) -> [[Int]] {
+        drafts.map { _ in [] }
     }
 
     package func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]? { nil }
@@ -60,11 +70,25 @@ extension DecodingView {
 /// draft model, then the longest of what retrieval has.
 package struct FixedLengthPolicy: SpeculationPolicy {
     package let length: Int
+    /// Whether every position is verified with its next best token too.
+    private let branches: Bool
 
-    package init(length: Int) { self.length = length }
+    package init(length: Int, branches: Bool = false) {
+        self.length = length
+        self.branches = branches
+    }
 
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
         view.requests.map { Self.wish($0, length: length) }
+    }
+
+    package mutating func branch(
+        _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]
+    ) -> [[Int]] {
+        zip(drafts, lengths).map { draft, length in
+            guard branches, let features = draft?.features else { return [] }
+            return features.indices.prefix(length).filter { features[$0].hasRunnerUp }
+        }
     }
 
     /// A draft of `length` tokens from the caller, else from the draft model, if there is one, else from retrieval.

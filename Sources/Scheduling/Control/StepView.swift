@@ -26,6 +26,8 @@ package struct DraftFeature: Sendable, Equatable {
     /// A model's draft: 0.
     package var matchLength: Int32
     package var support: Int32
+    /// There is a next best token for this position, which may be verified as well.
+    package var hasRunnerUp = false
 
     package init(margin: Float = 0, probability: Float, matchLength: Int32 = 0, support: Int32 = 0) {
         self.margin = margin
@@ -39,6 +41,8 @@ package struct DraftFeature: Sendable, Equatable {
 package struct DraftView: Sendable, Equatable {
     package var source: DraftSource
     package var features: [DraftFeature]
+    /// The positions whose next best token is verified as well.
+    package var branches: [Int] = []
 
     package init(source: DraftSource, features: [DraftFeature]) {
         self.source = source
@@ -142,9 +146,14 @@ package struct DraftOutcome: Sendable {
     package var source: DraftSource?
     /// Of all tokens that were drafted, also those that were not verified.
     package var features: [DraftFeature] = []
-    /// How many of them went through the target.
+    /// How many of them went through the target, and were right one after the other.
     package var verified = 0
     package var accepted = 0
+    /// How many runners-up went through the target besides, and whether one of them was right.
+    package var branches = 0
+    package var tookBranch = false
+    /// What came of the runner-up where the draft was first wrong; nil where there is none or nothing is known of it.
+    package var runnerUp: RunnerUp?
     /// Tokens that the request got in this step.
     package var emitted = 0
     /// The request ended within the draft: the first position that was not accepted says nothing.
@@ -152,6 +161,17 @@ package struct DraftOutcome: Sendable {
     /// What each retrieval source proposed and how much of it would have been accepted, also where it was not used.
     package var counterfactuals: [Counterfactual] = []
     package var isPeculiar = false
+
+    /// The next best token of a position, judged by what the target said there: it need not have been verified.
+    package struct RunnerUp: Sendable, Equatable {
+        package var position: Int
+        package var wasRight: Bool
+
+        package init(position: Int, wasRight: Bool) {
+            self.position = position
+            self.wasRight = wasRight
+        }
+    }
 
     /// A proposal that was compared with what the target said.
     package struct Counterfactual: Sendable {
@@ -168,6 +188,9 @@ package struct DraftOutcome: Sendable {
     }
 
     package init(id: UInt64) { self.id = id }
+
+    /// The rows of the target that went into it.
+    package var rows: Int { verified + branches }
 
     /// Whether the position after the accepted ones was verified and refused.
     package var wasRefused: Bool { accepted < verified && !wasCut }

@@ -182,7 +182,7 @@ class ftk_engine_options(ctypes.Structure):
         ("log_user_data", c_void_p),
         ("draft_pool_bytes", c_uint64),
         ("trace", c_uint32),
-        ("reserved2", c_uint32),
+        ("tree_width", c_uint32),
         ("profile_us", c_uint64),
         ("profile_folder", c_char_p),
     ]
@@ -232,6 +232,8 @@ class ftk_engine_stats(ctypes.Structure):
         ("control_time_us", c_uint64),
         ("saved_us", c_int64),
         ("calibration_error", c_double),
+        ("num_branch_tokens", c_uint64),
+        ("num_accepted_branch_tokens", c_uint64),
     ]
 
 

@@ -293,7 +293,7 @@ def attainment(study: Study) -> Figure | None:
             }
             frame(axes, study.load_name, SHARE_LABEL, f"target {target}")
             if len(study.loads) > 1:
-                axes.set_ylim(-2, 102)
+                axes.set_ylim(*share_range(study))
             drawn.append((axes, curves_of(axes, curves, study, SHARE_LABEL)))
         return finish(figure, drawn, 9)
     return over_targets(study, targets)
@@ -302,7 +302,7 @@ def attainment(study: Study) -> Figure | None:
 def over_targets(study: Study, targets: Sequence[str]) -> Figure:
     figure, (axes,) = grid(1, width=8)
     frame(axes, "target of the time per output token", SHARE_LABEL)
-    axes.set_ylim(-2, 102)
+    axes.set_ylim(*share_range(study))
     axes.set_xticks(range(len(targets)), targets)
     ends = []
     for policy in study.policies:
@@ -315,6 +315,13 @@ def over_targets(study: Study, targets: Sequence[str]) -> Figure:
             axes.plot(*zip(*points), marker="o", markersize=3.5, **style(policy))
             ends.append(End(policy, *points[-1]))
     return finish(figure, [(axes, ends)], 0)
+
+
+def share_range(study: Study) -> tuple[float, float]:
+    """From a little below the least share to all: where most requests meet their targets the rest is what counts."""
+    least = min(cell.attainment for cell in study.cells if cell.attainment is not None)
+    low = max(0.0, 10 * (10 * least // 1))
+    return low - 0.02 * (100 - low) - 0.5, 100 + 0.02 * (100 - low) + 0.5
 
 
 def share(value: float | None) -> float | None:

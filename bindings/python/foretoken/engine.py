@@ -51,6 +51,7 @@ class Engine:
         log_level: str = "warning",
         draft_pool_bytes: int = 64 << 20,
         trace: bool = False,
+        tree_width: int = 0,
         profile_us: int = 0,
         profile_folder: None | str | os.PathLike[str] = None,
     ) -> None:
@@ -58,7 +59,7 @@ class Engine:
         "model" (which needs `draft`).
         kv: "auto", "f32", "f16" or "q8_0". activations: "q8", or "f32", which is exact and slower. profile_us: time to
         measure this machine's costs for first; profile_folder: where they are kept. 0 means the library's choice; see
-        ftk_engine_options. trace: keep what trace() returns."""
+        ftk_engine_options. trace: keep what trace() returns. tree_width: 1 for drafts that are chains, 2 for trees."""
         options = EngineOptions(
             policy=policy,
             drafter=drafter,
@@ -76,6 +77,7 @@ class Engine:
             log_level=log_level,
             draft_pool_bytes=draft_pool_bytes,
             trace=trace,
+            tree_width=tree_width,
             profile_us=profile_us,
             profile_folder=profile_folder,
         )

@@ -73,6 +73,7 @@ class EngineOptions(TypedDict, total=False):
     log_level: str
     draft_pool_bytes: int
     trace: bool
+    tree_width: int
     profile_us: int
     profile_folder: None | str | os.PathLike[str]
 

@@ -120,6 +120,8 @@ class EngineStats:
     control_time_us: int
     saved_us: int
     calibration_error: float
+    num_branch_tokens: int
+    num_accepted_branch_tokens: int
 
 
 @dataclass(frozen=True)

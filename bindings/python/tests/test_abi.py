@@ -141,7 +141,7 @@ class ABITests(unittest.TestCase):
         defaults = foretoken.Engine.__init__.__kwdefaults__
         for name in ("draft_tokens", "threads", "kv_budget_bytes", "context_tokens", "max_running_requests"):
             self.assertEqual(defaults[name], getattr(options, name), name)
-        for name in ("max_queued_requests", "max_step_tokens", "profile_us", "profile_folder"):
+        for name in ("max_queued_requests", "max_step_tokens", "tree_width", "profile_us", "profile_folder"):
             self.assertEqual(defaults[name], getattr(options, name), name)
 
     def test_versions_agree(self) -> None:
