@@ -4,8 +4,8 @@ import Model
 package import Scheduling
 package import Speculation
 
-/// Drafts with a smaller model that shares the target's tokens. Its keys and values use the same block numbers as the
-/// target's, in a cache of its own. It catches up lazily: tokens that it missed go through it when it drafts
+/// Drafts with a smaller model. Its keys and values use the same block numbers as the target's, in a cache of its own, unless
+/// it has another vocabulary. It catches up lazily: tokens that it missed go through it when it drafts
 /// again, one pass in each step until none is missing.
 package final class DraftModelDrafter: Drafter {
     private let executor: any StepExecutor
@@ -13,6 +13,8 @@ package final class DraftModelDrafter: Drafter {
     private let contextTokens: Int
     /// Ids from here on are the draft's padding; the target knows nothing of them.
     private let targetVocabulary: Int
+    /// nil where the models share their tokens.
+    private let translation: DraftTranslation?
     private let sampler = Sampler()
     private var caches: [UInt64: Cache] = [:]
     private var batch = RowBatch()
@@ -28,18 +30,34 @@ package final class DraftModelDrafter: Drafter {
     /// The drafts of the latest call that were drawn from the model's distribution, by request.
     package private(set) var latestSamples: [UInt64: SampledDraft] = [:]
 
-    package init(executor: any StepExecutor, maxRows: Int, contextTokens: Int, targetVocabulary: Int) {
+    package init(
+        executor: any StepExecutor, maxRows: Int, contextTokens: Int, targetVocabulary: Int,
+        translation: DraftTranslation? = nil
+    ) {
         self.executor = executor
         self.maxRows = maxRows
         self.contextTokens = contextTokens
         self.targetVocabulary = targetVocabulary
+        self.translation = translation
     }
 
-    package func forget(_ id: UInt64) { caches[id] = nil }
+    package func forget(_ id: UInt64) {
+        caches[id] = nil
+        translation?.forget(id)
+    }
 
-    /// How many of a request's tokens would go through the model first; at least 1.
+    /// The target's blocks of a request hold other keys and values now, or are other blocks.
+    package func forgetCache(_ id: UInt64) {
+        if translation == nil { caches[id] = nil }
+    }
+
+    /// Whether the cache has no room for drafts of a request.
+    package func lacksBlocks(_ id: UInt64) -> Bool { translation?.lacksBlocks(id) ?? false }
+
+    /// How many of a request's tokens would go through the model first; at least 1 unless it knows none of them.
     package func backlog(_ id: UInt64, _ tokens: [Int32]) -> Int {
-        tokens.count - (caches[id]?.valid(for: tokens) ?? 0)
+        let own = translation?.tokens(id, tokens) ?? tokens
+        return own.count - (caches[id]?.valid(for: own) ?? 0)
     }
 
     package func clearPasses() { latestPasses = [] }
@@ -53,7 +71,7 @@ package final class DraftModelDrafter: Drafter {
     }
 
     /// What the draft's cache holds for a request: the first `count` of its tokens when it was last drafted for, which
-    /// were `committed` committed tokens and then the draft.
+    /// were `committed` committed tokens and then the draft, all as the draft's own tokens.
     private struct Cache {
         let committed: Int
         let draft: [Int32]
@@ -63,13 +81,16 @@ package final class DraftModelDrafter: Drafter {
         /// through the model again: its logits are needed.
         func valid(for tokens: [Int32]) -> Int {
             let accepted = zip(draft, tokens.dropFirst(committed)).prefix { $0 == $1 }.count
-            return min(count, committed + accepted, tokens.count - 1)
+            return max(0, min(count, committed + accepted, tokens.count - 1))
         }
     }
 
     /// A request while it is drafted for.
     private struct Progress {
         let request: DraftRequest
+        /// The request's tokens as the draft's own.
+        let tokens: [Int32]
+        let blocks: [Int32]
         var limit: Int
         var history: TokenHistory
         var constraint: GrammarConstraint?
@@ -80,7 +101,7 @@ package final class DraftModelDrafter: Drafter {
         /// Tokens in the draft's cache, those of this draft included.
         var cached: Int
         var isDone: Bool { draft.count >= limit }
-        var missing: Int { request.tokens.count + draft.count - cached }
+        var missing: Int { tokens.count + draft.count - cached }
 
         mutating func append(_ choice: DraftChoice) {
             draft.append(choice.token)
@@ -88,8 +109,10 @@ package final class DraftModelDrafter: Drafter {
             if request.parameters.hasPenalties { history.append(choice.token) }
         }
 
-        func token(_ position: Int) -> Int32 {
-            position < request.tokens.count ? request.tokens[position] : draft[position - request.tokens.count]
+        func token(_ position: Int, _ translation: DraftTranslation?) -> Int32 {
+            if position < tokens.count { return tokens[position] }
+            let drafted = draft[position - tokens.count]
+            return translation?.own(drafted) ?? drafted
         }
     }
 
@@ -125,20 +148,26 @@ package final class DraftModelDrafter: Drafter {
     }
 
     private func begin(_ request: DraftRequest) -> Progress {
+        let tokens = translation?.tokens(request.id, request.tokens) ?? request.tokens
         // The last drafted token is not run through the draft model, so the context may end with it.
-        let room = max(0, min(request.limit, contextTokens - request.tokens.count + 1))
-        let cached = caches[request.id]?.valid(for: request.tokens) ?? 0
+        var room = max(0, min(request.limit, contextTokens - tokens.count + 1))
+        var blocks = request.blocks
+        if let translation, room > 0 {
+            blocks = translation.blocks(request.id, least: tokens.count, most: tokens.count + room - 1)
+            room = max(0, min(room, blocks.count * kvBlockTokens - tokens.count + 1))
+        }
+        let cached = caches[request.id]?.valid(for: tokens) ?? 0
         // The target may have more tokens, all of them padding: the draft has no embedding for those.
-        let known = request.tokens[cached...].allSatisfy { Int($0) < executor.vocabularySize }
+        let known = !tokens.isEmpty && tokens[cached...].allSatisfy { Int($0) < executor.vocabularySize }
         return Progress(
-            request: request, limit: known ? room : 0, history: request.history, constraint: request.constraint,
-            cached: cached)
+            request: request, tokens: tokens, blocks: blocks, limit: known ? room : 0, history: request.history,
+            constraint: request.constraint, cached: cached)
     }
 
     private func keep(_ progress: [Progress]) {
         for entry in progress {
-            caches[entry.request.id] = Cache(
-                committed: entry.request.tokens.count, draft: entry.draft, count: entry.cached)
+            let draft = translation.map { other in entry.draft.map { other.own($0) } } ?? entry.draft
+            caches[entry.request.id] = Cache(committed: entry.tokens.count, draft: draft, count: entry.cached)
         }
     }
 
@@ -151,8 +180,8 @@ package final class DraftModelDrafter: Drafter {
         for index in progress.indices where !progress[index].isDone && batch.count < maxRows {
             let from = progress[index].cached
             let rows = min(progress[index].missing, maxRows - batch.count)
-            let chunk = (from..<from + rows).map { progress[index].token($0) }
-            let first = batch.append(tokens: chunk, position: from, blocks: progress[index].request.blocks)
+            let chunk = (from..<from + rows).map { progress[index].token($0, translation) }
+            let first = batch.append(tokens: chunk, position: from, blocks: progress[index].blocks)
             progress[index].cached += rows
             record.requests += 1
             record.rows += rows
@@ -162,7 +191,11 @@ package final class DraftModelDrafter: Drafter {
         try executor.forward(batch)
         passes += 1
         try executor.withLogits(rows: sampled.map(\.row)) { at, logits in
-            draw(&progress[sampled[at].entry], logits.extracting(first: min(logits.count, targetVocabulary)))
+            if let row = translation?.gather(logits) {
+                draw(&progress[sampled[at].entry], row.span)
+            } else {
+                draw(&progress[sampled[at].entry], logits.extracting(first: min(logits.count, targetVocabulary)))
+            }
         }
         record.time = Double(monotonicMicroseconds() - start)
         latestPasses.append(record)

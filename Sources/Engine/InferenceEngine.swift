@@ -45,9 +45,7 @@ package final class InferenceEngine: @unchecked Sendable {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
             options: options)
-        if let draft = options.draftModel {
-            try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer)
-        }
+        let map = try options.draftModel.flatMap { try vocabularyMap(target: target, draft: $0) }
         let pool = ThreadPool(threads: sizing.threads)
         let executor = try ModelExecutor(target, sizing, pool, options)
         var drafter: DraftModelDrafter?
@@ -56,10 +54,16 @@ package final class InferenceEngine: @unchecked Sendable {
             let own = try ModelExecutor(draft, sizing, pool, options)
             drafter = DraftModelDrafter(
                 executor: own, maxRows: options.maxStepTokens, contextTokens: draft.configuration.contextLength,
-                targetVocabulary: target.configuration.vocabularySize)
+                targetVocabulary: target.configuration.vocabularySize,
+                translation: map.map {
+                    DraftTranslation(
+                        $0, opening: draft.tokenizer.addsBOS ? draft.tokenizer.bos : nil, blocks: sizing.kvBlocks,
+                        targetVocabulary: target.configuration.vocabularySize)
+                })
             drafter?.reportsProbability = options.policy == .adaspec
             drafter?.fixedStrength = options.coupling
             draftExecutor = own
+            if let map { options.log.write(.info, "the draft model has another vocabulary: \(map.summary)") }
         }
         let costs = try ProfileSubject(
             target: target, draft: draft, sizing: sizing, targetExecutor: executor, draftExecutor: draftExecutor,

@@ -89,7 +89,7 @@ final class Speculator {
     }
 
     /// The blocks of a request hold other keys and values now, or are other blocks.
-    func forgetCache(_ id: UInt64) { model?.forget(id) }
+    func forgetCache(_ id: UInt64) { model?.forgetCache(id) }
 
     /// The text of a request that ended, for others to be drafted from.
     func remember(_ text: FinishedText) {
@@ -267,7 +267,9 @@ final class Speculator {
         var budget = drafts.reduce(view.rowBudget) { $0 - ($1.sampled?.tokens.count ?? 0) }
         for index in drafts.indices {
             if drafts[index].sampled != nil {
-                if drafted[index] < wishes[index].length, drafts[index].limit != .budget { drafts[index].limit = .gain }
+                if drafted[index] < wishes[index].length, drafts[index].limit != .budget {
+                    drafts[index].limit = shortfall(asks[index])
+                }
                 continue
             }
             let length = min(lengths[index], budget)
@@ -275,7 +277,7 @@ final class Speculator {
                 drafts[index].limit = .budget
             } else if length < drafted[index] || drafted[index] < wishes[index].length && wishes[index].source == .model
             {
-                drafts[index].limit = .gain
+                drafts[index].limit = shortfall(asks[index])
             }
             budget -= length
             drafts[index].tokens.removeLast(drafted[index] - length)
@@ -298,6 +300,11 @@ final class Speculator {
             drafts[index].branch(at: chosen[index], rows: min(left, room))
             left -= drafts[index].branches.count
         }
+    }
+
+    /// Why the model drafted less than was wished for.
+    private func shortfall(_ ask: SpeculationAsk) -> DraftLimit {
+        model?.lacksBlocks(ask.request.id) == true ? .memory : .gain
     }
 
     // MARK: After the step

@@ -52,7 +52,7 @@ struct ModelOption: ParsableArguments {
 }
 
 struct EngineArguments: ParsableArguments {
-    @Option(name: [.customShort("d"), .long], help: "A draft model with the same tokens.")
+    @Option(name: [.customShort("d"), .long], help: "A draft model, with the same tokens or with many of them.")
     var draft: String?
 
     @Flag(help: "Draft with the model's own weights in Q4_0, made while it is loaded.")
@@ -74,14 +74,22 @@ struct EngineArguments: ParsableArguments {
         if selfDraft, draft != nil { throw ValidationError("give either --draft or --self-draft") }
     }
 
-    /// The draft model that is asked for.
+    /// The draft model that is asked for. Says what it shares with the target where that is not everything.
     func draftModel(for target: LanguageModel) throws -> LanguageModel? {
-        guard selfDraft else { return try draft.map { try loadModel($0, threads: threads) } }
+        guard selfDraft else { return try draft.map { try loadDraft($0, for: target) } }
         let bar = LoadBar(path: "draft")
         return try target.makeDraft(threads: try threadCount(threads)) { done, total in
             bar.show(done, total)
             return !Interrupt.isRequested
         }
+    }
+
+    private func loadDraft(_ path: String, for target: LanguageModel) throws -> LanguageModel {
+        let model = try loadModel(path, threads: threads)
+        if let map = try vocabularyMap(target: target, draft: model) {
+            Output.note("The draft model has another vocabulary: \(map.summary).")
+        }
+        return model
     }
 
     func options() -> EngineOptions {

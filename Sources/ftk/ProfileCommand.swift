@@ -25,9 +25,6 @@ struct ProfileCommand: ParsableCommand {
         let target = try loadModel(model.model, threads: engine.threads)
         var options = engine.options()
         options.draftModel = try engine.draftModel(for: target)
-        if let draft = options.draftModel {
-            try checkSharedVocabulary(target: target.tokenizer, draft: draft.tokenizer)
-        }
         let profile = try CostProfile.measure(target: target, options: options, budget: Int(time * 1e6)) {
             !Interrupt.isRequested
         }

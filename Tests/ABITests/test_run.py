@@ -1,4 +1,4 @@
-"""`ftk run` with several samples."""
+"""`ftk run` with several samples, explanations, and draft models with other vocabularies."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import subprocess
 import unittest
 
+import gguf
 import support
+from cases_gguf import changed
 
 
-class RunTests(unittest.TestCase):
+class RunTests(support.ScratchCase):
     def run_tool(self, *more: str) -> subprocess.CompletedProcess[str]:
         ftk = str(support.prefix() / "bin" / "ftk")
         return support.run([ftk, "run", "-m", support.DRAFT, "-p", "def main():", "-n", "8", "--temp", "1", *more])
@@ -47,6 +49,26 @@ class RunTests(unittest.TestCase):
             parts = [part for step in sample["explain"] for part in step["requests"]]
             self.assertEqual({part["sample"] for part in parts}, {index})
             self.assertEqual(sum(part["emitted"] for part in parts), len(sample["tokens"]))
+
+    def test_what_a_draft_shares_is_said(self) -> None:
+        file, _ = gguf.read(support.DRAFT)
+
+        def swap(other: gguf.File) -> None:
+            texts = other.metadata["tokenizer.ggml.tokens"].value
+            other.metadata["tokenizer.ggml.tokens"].value = [*texts[:1234], texts[1235], texts[1234], *texts[1236:]]
+
+        draft = self.scratch / "draft.gguf"
+        draft.write_bytes(changed(file, swap))
+        note = "The draft model has another vocabulary: it shares 3839 of the target's 3839 tokens"
+        plain = self.run_tool("--seed", "4")
+        self.assertNotIn("vocabulary", plain.stderr)
+        result = self.run_tool("--seed", "4", "-d", str(draft), "--policy", "static")
+        self.assertEqual((result.returncode, result.stdout), (0, plain.stdout), result.stderr)
+        self.assertIn(note, result.stderr)
+        fixture = support.ROOT / "Tests" / "ModelTests" / "Fixtures" / "models" / "llama2" / "model.gguf"
+        result = self.run_tool("-d", str(fixture))
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("46 of the target's 3839 tokens", result.stderr)
 
     def test_a_draft_of_its_own(self) -> None:
         plain = self.json("--policy", "off")

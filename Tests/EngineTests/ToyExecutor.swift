@@ -60,8 +60,10 @@ final class ToyExecutor: StepExecutor {
     }
 
     private func slot(_ batch: RowBatch, _ row: RowBatch.Row, _ place: Int) -> Int {
-        Int(batch.blockTables[Int(row.tableStart) + place / kvBlockTokens]) * kvBlockTokens + place % kvBlockTokens
+        Self.slot(batch.blockTables[Int(row.tableStart) + place / kvBlockTokens], place)
     }
+
+    private static func slot(_ block: Int32, _ place: Int) -> Int { Int(block) * kvBlockTokens + place % kvBlockTokens }
 
     private func index(_ token: Int32?) -> Int {
         guard let token, let index = Self.tokens.firstIndex(of: token) else {
@@ -80,7 +82,10 @@ final class ToyExecutor: StepExecutor {
     }
 
     func moveRows(from places: [Int], to first: Int, blocks: [Int32]) {
-        problems.append("no draft of these tests branches")
+        for (offset, place) in places.enumerated() {
+            let to = first + offset
+            slots[Self.slot(blocks[to / kvBlockTokens], to)] = slots[Self.slot(blocks[place / kvBlockTokens], place)]
+        }
     }
 
     func withLogits(rows: [Int], _ body: (_ index: Int, _ logits: Span<Float>) throws -> Void) throws {

@@ -99,7 +99,7 @@ enum {
     FTK_ERROR_UNSUPPORTED_ARCHITECTURE = -5,
     FTK_ERROR_UNSUPPORTED_QUANTIZATION = -6,
     FTK_ERROR_UNSUPPORTED_FORMAT = -7,          /* tokenizer, template or file version that is not supported */
-    FTK_ERROR_VOCABULARY_MISMATCH = -8,         /* draft and target do not share their tokens */
+    FTK_ERROR_VOCABULARY_MISMATCH = -8,         /* draft and target share too few tokens */
     FTK_ERROR_OUT_OF_MEMORY = -9,               /* the memory or the KV budget does not suffice */
     FTK_ERROR_QUEUE_FULL = -10,                 /* try again after other requests have finished */
     FTK_ERROR_CONTEXT_TOO_LONG = -11,           /* the prompt does not fit into the context */
@@ -332,7 +332,7 @@ typedef struct ftk_engine_options {
     int32_t drafter;                 /* FTK_DRAFTER_*. Default FTK_DRAFTER_AUTO */
     uint32_t draft_tokens;           /* static: tokens of a draft; others: the most of them, up to FTK_MAX_DRAFT_TOKENS. Default 0:
                                         4 for static, 16 for goodput, 8 for the others */
-    ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share the target's tokens. Default NULL */
+    ftk_model *draft_model;          /* NULL: none; otherwise retained. Must share tokens with the target. Default NULL */
     int32_t kv_type;                 /* FTK_KV_*, of target and draft. Default FTK_KV_AUTO */
     int32_t run_mode;                /* FTK_RUN_*. Default FTK_RUN_MANUAL */
     uint64_t kv_budget_bytes;        /* of both KV caches; 0: room for 16384 tokens or one full context, if that is more. Default 0 */
@@ -383,7 +383,8 @@ ftk_status ftk_memory_plan_compute(const char *target_path, const char *draft_pa
                                    ftk_memory_plan *plan);
 
 /* `options` may be NULL. The models stay alive as long as the engine does. A draft model is compared with the target
- * by the texts of the tokens (padding at the end may differ): FTK_ERROR_VOCABULARY_MISMATCH names the first difference.
+ * by the texts of the tokens. Where they differ (other than in padding) drafts are made of the tokens that both have; a log
+ * message (info) says how many these are, and FTK_ERROR_VOCABULARY_MISMATCH that they are less than 5% of the target's.
  * Destroy with ftk_engine_destroy. */
 ftk_status ftk_engine_create(ftk_model *target, const ftk_engine_options *options, ftk_engine **engine);
 /* Stops the engine; live requests are cancelled and waiting events dropped. Event batches stay valid. NULL does
