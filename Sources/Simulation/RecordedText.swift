@@ -73,7 +73,8 @@ extension RecordedText {
             result.accepted[index] = other.accepted[index]
             result.features[index] = other.features[index]
         }
-        let fresh = Set(other.looks).subtracting(looks)
+        // Who found nothing anywhere may not have had any retrieval.
+        let fresh: Set<Int> = other.proposals.isEmpty ? [] : Set(other.looks).subtracting(looks)
         result.looks = (looks + fresh).sorted()
         result.proposals = (proposals + other.proposals.filter { fresh.contains($0.position) })
             .sorted { ($0.position, $0.source.rawValue) < ($1.position, $1.source.rawValue) }

@@ -49,6 +49,22 @@ package struct Recording: Sendable {
         }
     }
 
+    /// What is known of the texts of a run's requests: by its own steps, and where they say nothing by those of other runs of
+    /// the same requests, whose texts are the same.
+    package func texts(of run: RecordedRun) -> [RecordedText] {
+        var texts = run.texts
+        for other in runs where other.seed == run.seed {
+            for place in texts.indices.prefix(other.texts.count) {
+                let (own, request) = (run.requests[place], other.requests[place])
+                guard own.promptTokens == request.promptTokens, own.outputTokens == request.outputTokens else {
+                    continue
+                }
+                texts[place] = texts[place].merged(with: other.texts[place])
+            }
+        }
+        return texts
+    }
+
     // MARK: Lines
 
     private static func run(_ line: RecordedFields) throws -> RecordedRun {

@@ -1,7 +1,7 @@
 import Scheduling
 
 /// A recorded run beside what a simulation makes of it: the same arrivals, the costs of its own steps and how they changed in
-/// its course, and drafts that are right where they were. What the simulation has to find by itself is who runs with whom,
+/// its course, and drafts that are right where they were, or were in other runs of the same requests. What the simulation has to find by itself is who runs with whom,
 /// what is drafted and verified, and how long requests wait.
 package struct Validation: Sendable, Equatable {
     package let policy: String
@@ -29,10 +29,11 @@ package struct Validation: Sendable, Equatable {
 
     package var holds: Bool { checks.allSatisfy(\.holds) }
 
-    package init(_ run: RecordedRun) throws {
+    /// `texts`: what is known of the run's texts; nil for what it showed itself.
+    package init(_ run: RecordedRun, texts: [RecordedText]? = nil) throws {
         let fitted = try RecordedCosts(run.steps, followsSpeed: true)
         let arm = try Arm(parsing: run.policy, longestDraft: run.draftTokens)
-        var loop = OpenLoop(replaying: run, texts: run.texts, costs: fitted.costs)
+        var loop = OpenLoop(replaying: run, texts: texts ?? run.texts, costs: fitted.costs)
         loop.machine.slowdown = fitted.slowdown
         let predicted = OpenLoopMetrics(loop.run(arm))
         let measured = OpenLoopMetrics(run.result())

@@ -11,7 +11,7 @@ struct RecordingArguments: ParsableArguments {
     var recording: String?
     @Flag(
         help: """
-            Simulate each run of the recording from its own steps and compare: throughput must be predicted within 5 %, \
+            Simulate each run of the recording at the costs of its own steps and compare: throughput must be predicted within 5 %, \
             P95 TPOT within 10 %; otherwise the exit status is 1.
             """)
     var validate = false
@@ -30,15 +30,7 @@ struct RecordedSource {
         }
         self.path = path
         recording = try Recording(path: path)
-        let first = recording.runs[0]
-        var texts = first.texts
-        for run in recording.runs.dropFirst() where run.seed == first.seed {
-            for place in texts.indices.prefix(run.texts.count)
-            where run.requests[place].promptTokens == first.requests[place].promptTokens {
-                texts[place] = texts[place].merged(with: run.texts[place])
-            }
-        }
-        self.texts = texts
+        texts = recording.texts(of: recording.runs[0])
     }
 
     /// The recorded arrivals, unless others are stated.
@@ -65,7 +57,7 @@ struct RecordedSource {
 
     /// Reports how far predictions are off, and ends the command with status 1 where one is too far.
     func validate(json: Bool) throws {
-        let results = try recording.runs.map { try Validation($0) }
+        let results = try recording.runs.map { try Validation($0, texts: recording.texts(of: $0)) }
         let holds = results.allSatisfy(\.holds)
         if json { Output.line(self.json(results, holds).rendered) } else { show(results, holds) }
         if !holds { throw ExitCode.failure }

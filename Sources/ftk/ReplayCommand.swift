@@ -46,7 +46,10 @@ struct ReplayCommand: ParsableCommand {
     var profileTime = 2.0
     @Option(name: [.customShort("s"), .long], help: "Everything random follows from it.") var seed: UInt64 = 1
     @Option(help: "Run with so many seeds, from --seed on.") var seeds = 1
-    @Option(help: ArgumentHelp("Write every step to a file, for ftk simulate --recording.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Write every step to a file, for ftk simulate --recording. Drafts are chains then, as they are there.",
+            valueName: "file"))
     var record: String?
     @Flag(help: "Show how far the run is, even where standard error is no terminal.") var progress = false
     @OptionGroup var output: JSONFlag
@@ -108,6 +111,8 @@ struct ReplayCommand: ParsableCommand {
         options.runsInBackground = true
         options.traces = true
         options.tracesDrafts = record != nil
+        // What the simulator can run again.
+        if record != nil { options.treeWidth = 1 }
         options.profileTime = Int(profileTime * 1e6)
         try options.validate()
         // As many bytes for each arm, and enough that memory never decides.

@@ -105,6 +105,21 @@ import Testing
         #expect(seeing.targetError < blind.targetError / 2)
     }
 
+    /// Who drafted shows the text of a run that did not.
+    @Test func runsOfTheSameRequestsTellOfOneText() throws {
+        let loop = Self.loop()
+        let (plain, drafted) = (loop.record(.off), loop.record(.fixed(3)))
+        let lines = [RecordedRun.header([])] + plain.lines + drafted.lines
+        let recording = try Self.read(lines.map { $0.rendered + "\n" }.joined())
+        let known = plain.texts.flatMap(\.accepted).compactMap { $0 }
+        #expect(known.isEmpty)
+        #expect(recording.texts(of: recording.runs[0]).map(\.accepted) == drafted.texts.map(\.accepted))
+        #expect(recording.texts(of: recording.runs[1]).map(\.accepted) == drafted.texts.map(\.accepted))
+        var other = recording.runs[0]
+        other.seed += 1
+        #expect(recording.texts(of: other) == plain.texts)
+    }
+
     @Test func costsAreFoundAgain() throws {
         let run = Self.loop().record(try Arm(parsing: "goodput"))
         let found = try RecordedCosts(run.steps)
