@@ -14,8 +14,8 @@ extension EngineOptions {
         policy.makePolicy(costs, draftTokens: draftTokens, branches: branches)
     }
 
-    /// Whether drafts may be trees.
-    var branches: Bool { treeWidth == 0 ? policy == .goodput : treeWidth > 1 }
+    /// Whether drafts may be trees. What is recorded for replays are chains.
+    var branches: Bool { treeWidth == 0 ? policy == .goodput && !tracesDrafts : treeWidth > 1 }
 
     /// Whether a draft model would be used.
     var usesDraftModel: Bool { draftModel != nil && (drafter == .auto || drafter == .model) }

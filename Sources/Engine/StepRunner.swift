@@ -217,6 +217,9 @@ final class StepRunner {
         var verification: Verification
         /// For drafts under a ratio test.
         var ratio: RatioStep?
+
+        /// Whether the logits of a row of its draft count: a ratio test looks at all of them.
+        func wants(_ row: Int) -> Bool { ratio == nil ? verification.openRow == row : verification.isOpen }
     }
 
     /// A row whose logits are wanted.
@@ -274,7 +277,9 @@ final class StepRunner {
                 if let position = probe.promptPosition {
                     try running[index].reportPrompt(position, logits)
                 }
-                if let row = probe.draftRow { try verify(row, &work[probe.work], &output[probe.work], logits) }
+                // What hangs on a token that the target did not choose says nothing.
+                guard let row = probe.draftRow, work[probe.work].wants(row) else { return }
+                try verify(&work[probe.work], &output[probe.work], logits)
             } catch let failure as Failure {
                 output[probe.work].ending = (.error, failure)
             }
@@ -283,12 +288,8 @@ final class StepRunner {
     }
 
     /// Takes a row into account: by itself, or under a ratio test when all rows of the draft are there.
-    private func verify(_ row: Int, _ work: inout Work, _ output: inout StepOutput, _ logits: Span<Float>) throws {
-        guard work.ratio != nil else {
-            // What hangs on a token that the target did not choose says nothing.
-            if work.verification.openRow == row { try choose(&work.verification, &output, work.index, logits) }
-            return
-        }
+    private func verify(_ work: inout Work, _ output: inout StepOutput, _ logits: Span<Float>) throws {
+        guard work.ratio != nil else { return try choose(&work.verification, &output, work.index, logits) }
         try work.ratio?.take(logits, running[work.index], sampler)
         guard let ratio = work.ratio, ratio.isComplete else { return }
         let (tokens, failure) = ratio.outcome()

@@ -37,7 +37,7 @@ struct BenchVerificationCommand: ParsableCommand {
         guard requests ?? 1 > 0, maxTokens > 1, draftLength > 0 else {
             throw Failure.invalid("--requests and --draft-length must be above 0, and -n above 1")
         }
-        guard engine.draft != nil || engine.selfDraft else { throw Failure.invalid("-d must name a draft model") }
+        guard engine.draft != nil else { throw Failure.invalid("-d must name a draft model") }
         let texts = try BenchPrompt.list(path: prompts, category: category)
         let target = try loadModel(model.model, threads: engine.threads)
         let draft = try engine.draftModel(for: target)

@@ -145,7 +145,8 @@ ftk_status ftk_model_open(const char *path, const ftk_model_options *options, ft
 
 /* A draft model made of the model's own weights, to be the draft_model of engines that run `model`: the
  * matrices in Q4_0, everything else shared with `model`, whose memory it keeps. It agrees with the model more often than
- * smaller models do, and a pass of it reads about half the bytes of a Q8_0 model and a third of an F16 one. `options` may be
+ * smaller models do, and a pass of it reads about half the bytes of a Q8_0 model and a third of an F16 one; but it takes as long
+ * as the model to read a prompt, so that it pays for outputs that are long against what is new in their prompts. `options` may be
  * NULL. weights_bytes of the draft's info is what it takes beyond the model. Release with ftk_model_release.
  * Errors: UNSUPPORTED_QUANTIZATION for a model of so few bits that it cannot pay (Q5_K and less), OUT_OF_MEMORY, CANCELLED. */
 ftk_status ftk_model_make_draft(ftk_model *model, const ftk_model_options *options, ftk_model **draft);

@@ -24,8 +24,8 @@ extension StepCosts {
     /// What requests that decode add to a step: where prompts take part, the rest of it is theirs.
     package func decodingTime(_ view: StepView, _ outcome: StepOutcome) -> Double {
         guard view.prefillRows > 0 else { return outcome.stepTime }
-        let drafted = outcome.requests.reduce(0) { $0 + $1.verified }
-        let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * $1.1.verified }
+        let drafted = outcome.requests.reduce(0) { $0 + $1.rows }
+        let attended = zip(view.requests, outcome.requests).reduce(0) { $0 + $1.0.context * $1.1.rows }
         return outcome.draftTime + addedTime(view, drafted: drafted, attended: attended)
     }
 

@@ -15,18 +15,3 @@ extension GoodputPolicy {
 
     package var calibrationError: Double? { survival.calibration.expectedError }
 }
-
-/// Tokens per microsecond of recent decoding.
-struct Pace: Sendable {
-    private var tokens = 0.0
-    private var time = 0.0
-
-    var rate: Double? { time > 0 ? tokens / time : nil }
-
-    mutating func add(tokens newTokens: Int, time newTime: Double) {
-        guard newTime > 0 else { return }
-        let keep = 1 - 1.0 / 16
-        tokens = tokens * keep + Double(newTokens)
-        time = time * keep + newTime
-    }
-}

@@ -122,7 +122,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     private func lane(_ request: DecodingView, _ survivals: [Double], _ draft: DraftView) -> RowSolver.Lane {
         var lane = RowSolver.Lane(context: request.context)
         lane.survivals = survivals
-        lane.branches = runnersUp.worths(draft, survivals: survivals)
+        if !request.drawsDrafts { lane.branches = runnersUp.worths(draft, survivals: survivals) }
         lane.required = required(request, survivals)
         return lane
     }

@@ -110,7 +110,8 @@ package struct RowSolver: Sendable {
     package mutating func best(lambda: Double) -> Choice {
         rank(lambda)
         var winner = (objective: -Double.infinity, depth: 0, count: 0, tokens: 0.0, time: 0.0)
-        for depth in shallowest...max(shallowest, deepest) {
+        let first = max(shallowest, settled)
+        for depth in first...max(first, deepest) {
             sweep(depth) { count, tokens, time in
                 let objective = tokens - lambda * time
                 if objective > winner.objective { winner = (objective, depth, count, tokens, time) }
@@ -138,6 +139,11 @@ package struct RowSolver: Sendable {
         lanes.reduce(0) { $1.usesModel ? max($0, min($1.required, $1.survivals.count)) : $0 }
     }
 
+    /// Down to here no pass is to come: the sets of all depths above are the same.
+    private var settled: Int {
+        lanes.reduce(deepest) { $1.usesModel && $1.survivals.count > $1.drafted ? min($0, $1.drafted) : $0 }
+    }
+
     private mutating func rank(_ lambda: Double) {
         rows.removeAll(keepingCapacity: true)
         // Of a pass that all take part in, the part that each adds to the first.
@@ -146,20 +152,19 @@ package struct RowSolver: Sendable {
         for (index, lane) in lanes.enumerated() {
             let price = lambda * costs.target.perAttended * Double(lane.context)
             let drafting = lambda * (joining + draftContext * Double(lane.context))
-            for (depth, survival) in lane.survivals.enumerated() {
+            func add(_ depth: Int, _ worth: Double, isBranch: Bool) {
                 let needsPass = lane.usesModel && depth >= lane.drafted
-                let rowPrice = price + (needsPass ? drafting : 0)
-                func add(_ worth: Double, isBranch: Bool, isRequired: Bool) {
-                    rows.append(
-                        Row(
-                            lane: Int32(index), depth: Int32(depth), isBranch: isBranch, survival: worth,
-                            value: isRequired ? .infinity : worth - rowPrice,
-                            passes: needsPass ? Int32(depth + 1) : 0, context: lane.context))
-                }
-                add(survival, isBranch: false, isRequired: depth < lane.required)
-                if depth < lane.branches.count, lane.branches[depth] > 0 {
-                    add(min(lane.branches[depth], survival), isBranch: true, isRequired: false)
-                }
+                let isRequired = depth < lane.required && !isBranch
+                rows.append(
+                    Row(
+                        lane: Int32(index), depth: Int32(depth), isBranch: isBranch, survival: worth,
+                        value: isRequired ? .infinity : worth - price - (needsPass ? drafting : 0),
+                        passes: needsPass ? Int32(depth + 1) : 0, context: lane.context))
+            }
+            for (depth, survival) in lane.survivals.enumerated() { add(depth, survival, isBranch: false) }
+            // Apart from the others, which stand in order already.
+            for (depth, worth) in lane.branches.enumerated() where worth > 0 && depth < lane.survivals.count {
+                add(depth, min(worth, lane.survivals[depth]), isBranch: true)
             }
         }
         // Of equals drafted tokens before branches, then the shallower first, so that sets stay closed; then the earlier

@@ -12,7 +12,7 @@ package struct RunnerUpModel: Sendable {
     private static let weight = 8.0
     private static let prior = 0.3
     /// What adds less is not looked at.
-    static let leastWorth = 0.01
+    static let leastWorth = 0.02
 
     private struct Tally {
         var count = 0.0

@@ -72,6 +72,22 @@ class GenerateTests(ModelCase):
         with self.assertRaisesRegex(foretoken.WrongStateError, "trace"):
             self.engine().trace()
 
+    def test_trees_give_the_same_text(self) -> None:
+        options = {"max_tokens": 40, "temperature": 0, "ignore_eos": True}
+        with foretoken.Model(foretoken.bundled("draft")) as draft:
+            engine = self.engine(draft, policy="static", draft_tokens=3, tree_width=2, trace=True)
+        self.assertEqual(engine.generate(PROMPT * 3, **options).text, self.engine().generate(PROMPT * 3, **options).text)
+        stats = engine.stats()
+        # A next best token beside each of the draft's.
+        self.assertGreater(stats.num_branch_tokens, 0)
+        self.assertEqual(2 * stats.num_branch_tokens, stats.num_draft_tokens)
+        self.assertLessEqual(stats.num_accepted_branch_tokens, stats.num_accepted_tokens)
+        parts = [part for step in engine.trace() for part in step["requests"]]
+        self.assertEqual(sum(part["branches"] for part in parts), stats.num_branch_tokens)
+        self.assertEqual(sum(part["accepted_branches"] for part in parts), stats.num_accepted_branch_tokens)
+        with self.assertRaisesRegex(foretoken.InvalidArgumentError, "tree_width"):
+            self.engine(tree_width=3)
+
     def test_metrics_agree_with_the_statistics(self) -> None:
         engine = self.engine()
         engine.generate(PROMPT, max_tokens=12, temperature=0, ignore_eos=True)
