@@ -49,7 +49,10 @@ import Testing
         let recording = try Self.read(Self.text(run))
         #expect(recording.about["machine"]?.string == "none")
         let found = try #require(recording.runs.first)
-        #expect(found.texts == run.texts && found.requests == run.requests)
+        #expect(found.texts == run.texts && found.arrivals == run.arrivals)
+        #expect(found.requests.map(\.firstToken) == run.requests.map(\.firstToken))
+        #expect(found.requests.map(\.end) == run.requests.map(\.end))
+        #expect(found.result().requests == run.result().requests)
         #expect(found.targets == run.targets && found.end == 5e6 && found.draftTokens == 7)
         // What drafts looked like is in the texts, not in the steps.
         #expect(found.steps.map(\.targetShape.rows) == run.steps.map(\.targetShape.rows))
@@ -68,8 +71,9 @@ import Testing
         func shapes(_ run: RecordedRun) -> [[Int]] {
             run.steps.map { $0.decoding.map(\.verified) + $0.decoding.map(\.emitted) }
         }
-        // A coin of a policy may fall otherwise: the goodput policy then probes elsewhere. The others do the same steps.
-        if name != "goodput" { #expect(shapes(second) == shapes(run)) }
+        // The goodput policy probes by coins; adaspec also goes by scores behind wrong tokens, which say nothing of the text
+        // and are not kept. The others do the same steps.
+        if !["goodput", "adaspec"].contains(name) { #expect(shapes(second) == shapes(run)) }
         #expect(second.steps.reduce(0) { $0 + $1.emitted } == run.steps.reduce(0) { $0 + $1.emitted })
     }
 
