@@ -51,8 +51,9 @@ import Testing
         options.policy = policy
         options.draftTokens = policy == .static ? 3 : 0
         options.maxQueuedRequests = 4096
-        // Passes of the target are dear, so that drafts pay.
-        let executor = ToyExecutor(vocabularySize: vocabulary, logits: target, effort: 300_000)
+        // Where it is the policy's choice passes of the target are dear, so that drafts pay.
+        let executor = ToyExecutor(
+            vocabularySize: vocabulary, logits: target, effort: policy == .goodput ? 300_000 : 0)
         let drafter = ToyExecutor(vocabularySize: vocabulary, logits: draft)
         let engine = try InferenceEngine(
             target: model, options: options, executor: executor,
