@@ -1,4 +1,4 @@
-package import Formats
+import Formats
 package import Model
 package import Speculation
 

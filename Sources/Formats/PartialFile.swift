@@ -1,4 +1,4 @@
-package import Glibc
+import Glibc
 
 /// A file that is written beside its place, as PATH.partial, and moved there when it is whole: a run that ends early
 /// leaves nothing that looks like a file. What is not finished is removed.

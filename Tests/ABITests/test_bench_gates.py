@@ -25,7 +25,7 @@ class BenchGatesTests(support.ScratchCase):
         return support.run([str(support.prefix() / "bin" / "ftk"), "bench", "gates", *options])
 
     def measured(self, *cells: dict[str, Any]) -> Path:
-        file = self.scratch / "measured.json"
+        file = self.scratch / f"measured{len(list(self.scratch.iterdir()))}.json"
         file.write_text(json.dumps({"machine": "m", "cells": list(cells)}))
         return file
 
