@@ -21,7 +21,7 @@ struct ProfileSubject {
             PassCosts.guess(
                 weightsBytes: model.weightsBytes, parameters: model.parameters,
                 kvBytesPerToken: try KVCache.bytesPerToken(model.configuration, sizing.kvFormat),
-                maxRows: options.maxStepTokens)
+                maxRows: options.maxStepTokens, threads: threads)
         }
         return StepCosts(target: try guess(target), draft: try draft.map(guess))
     }

@@ -38,6 +38,10 @@ package struct GoodputPolicy: SpeculationPolicy {
         solver = RowSolver(costs: costs)
     }
 
+    /// Time beside prompts counts for more than the pace of decoding says: a token that comes sooner there spares a later step
+    /// only if the other requests of that step come sooner too.
+    private static let dearer = 1.25
+
     package mutating func forget(_ id: UInt64) { survival.forget(id) }
 
     /// Whether speculation has to win by so much before it is begun.
@@ -51,7 +55,8 @@ package struct GoodputPolicy: SpeculationPolicy {
         step.wishes = view.requests.map { _ in .none(.gain) }
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
-        step.lambda = view.prefillRows > 0 ? pace.rate ?? costs.plainPace(view) ?? plain.rate : plain.rate
+        step.lambda = plain.rate
+        if view.prefillRows > 0 { step.lambda = Self.dearer * (pace.rate ?? costs.plainPace(view) ?? plain.rate) }
         if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
         let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs, plain)
