@@ -54,9 +54,11 @@ package final class DraftModelDrafter: Drafter {
     /// Whether the cache has no room for drafts of a request.
     package func lacksBlocks(_ id: UInt64) -> Bool { translation?.lacksBlocks(id) ?? false }
 
-    /// How many of a request's tokens would go through the model first; at least 1 unless it knows none of them.
+    /// How many of a request's tokens would go through the model first; 0 where it cannot draft: it knows none of them, or
+    /// they are more than its context or its cache has room for.
     package func backlog(_ id: UInt64, _ tokens: [Int32]) -> Int {
         let own = translation?.tokens(id, tokens) ?? tokens
+        guard own.count <= contextTokens, translation?.hasRoom(id, own.count) ?? true else { return 0 }
         return own.count - (caches[id]?.valid(for: own) ?? 0)
     }
 

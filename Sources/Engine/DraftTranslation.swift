@@ -55,6 +55,13 @@ package final class DraftTranslation {
         return text.blocks
     }
 
+    /// Whether there are blocks for so many positions of a request.
+    func hasRoom(_ id: UInt64, _ positions: Int) -> Bool {
+        let hasRoom = ((texts[id]?.blocks.count ?? 0) + free.count) * kvBlockTokens >= positions
+        if !hasRoom { texts[id]?.lacksBlocks = true }
+        return hasRoom
+    }
+
     /// Whether a request could not be drafted for as far as was asked.
     func lacksBlocks(_ id: UInt64) -> Bool { texts[id]?.lacksBlocks ?? false }
 

@@ -63,6 +63,9 @@ package struct EngineOptions: Sendable {
         let most = RequestOptions.mostDraftTokens
         try check((0...most).contains(draftTokens), "draft_tokens is \(draftTokens); it must be from 0 to \(most)")
         try check((0...2).contains(treeWidth), "tree_width is \(treeWidth); it must be from 0 to 2")
+        try check(
+            treeWidth < 2 || policy == .goodput || policy == .static,
+            "tree_width is 2, but only the policies static and goodput verify trees, not \(policy.name)")
         try check(kvBudgetBytes >= 0, "kv_budget_bytes is too large")
         try check(draftPoolBytes >= 0, "draft_pool_bytes is too large")
         try check((0...512).contains(threads), "threads is \(threads); it must be from 0 (automatic) to 512")

@@ -201,7 +201,8 @@ final class Speculator {
     /// Takes up the retrieved drafts that are wished for.
     private func take(_ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) {
         for (index, wish) in wishes.enumerated() {
-            drafts[index].limit = wish.limit
+            let isBarred = wish.length == 0 && view.requests[index].room > 0 && view.requests[index].draftBacklog == 0
+            drafts[index].limit = isBarred && model?.lacksBlocks(view.requests[index].id) == true ? .memory : wish.limit
             guard let source = wish.source, source.isRetrieval,
                 let draft = drafts[index].found.first(where: { $0.source == source })?.draft
             else { continue }

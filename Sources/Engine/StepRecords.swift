@@ -26,7 +26,7 @@ extension StepRunner {
     private func enter(_ step: StepBooks, _ account: StepAccount, _ events: inout [EngineEvent]) {
         let decoding = step.work.filter { !$0.entry.isPrefill }
         for (place, item) in decoding.enumerated() {
-            let (emitted, verified) = (item.verification.tokens.count, item.verification.draft.count)
+            let (emitted, verified) = (item.verification.tokens.count, item.verification.draft.trunk)
             let saved = account.savedTime(emitted: emitted)
             running[item.index].statistics.savedTime += saved
             statistics.savedTime += saved / Double(decoding.count)
@@ -82,7 +82,7 @@ extension StepRunner {
         let hadRoom = sequence.limit - (sequence.tokens.count - emitted) > 1
         return DecisionRecord.Request(
             id: sequence.requestID, sample: sequence.sample, isPrefill: isPrefill,
-            context: isPrefill ? sequence.computed - item.entry.rows : sequence.tokens.count - emitted,
+            context: isPrefill ? max(0, sequence.computed - item.entry.rows) : sequence.tokens.count - emitted,
             rows: item.entry.rows, source: drafted > 0 ? draft?.source : nil, drafted: drafted,
             verified: verification.draft.count, accepted: verification.accepted, branches: verification.branches,
             acceptedBranches: verification.acceptedBranches, emitted: emitted,

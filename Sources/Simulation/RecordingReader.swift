@@ -10,6 +10,11 @@ package struct Recording: Sendable {
 
     private static let mostBytes = 1 << 31
     private static let most = 1 << 30
+    /// Rows, tokens of a draft, and lengths of prompts and outputs; tokens that one request has before a step; and
+    /// requests in a step. Sums over a step's products of these are below what an Int holds.
+    private static let mostRows = 1 << 20
+    private static let mostContext = 1 << 24
+    private static let mostInStep = 1 << 16
 
     package init(path: String) throws {
         try self.init(parsing: FileSource.contents(of: path, limit: Self.mostBytes), name: path)
@@ -68,10 +73,10 @@ package struct Recording: Sendable {
     // MARK: Lines
 
     private static func run(_ line: RecordedFields) throws -> RecordedRun {
-        let running = try line.whole("max_running_requests", 1...most)
+        let running = try line.whole("max_running_requests", 1...mostRows)
         var run = RecordedRun(
             policy: try line.text("run"), seed: UInt64(try line.whole("seed", 0...Int.max)), maxRunning: running,
-            maxRows: try line.whole("max_step_tokens", running...most))
+            maxRows: try line.whole("max_step_tokens", running...mostRows))
         run.draftTokens = try line.optional("draft_tokens") { try line.whole($0, 1...Arm.mostDraft) }
         run.timeScale = try line.number("time_scale")
         run.targets = Targets(
@@ -90,8 +95,8 @@ package struct Recording: Sendable {
         }
         var request = RequestRecord(
             Arrival(
-                time: try line.number("arrival_us"), promptTokens: try line.whole("prompt_tokens", 1...most),
-                outputTokens: try line.whole("output_tokens", 1...most)))
+                time: try line.number("arrival_us"), promptTokens: try line.whole("prompt_tokens", 1...mostRows),
+                outputTokens: try line.whole("output_tokens", 1...mostRows)))
         if let last = run.requests.last, request.arrival < last.arrival {
             throw line.bad("arrival_us", "no time before that of the request above")
         }
@@ -104,9 +109,10 @@ package struct Recording: Sendable {
     }
 
     private static func text(_ line: RecordedFields, length: Int) throws -> RecordedText {
-        var text = RecordedText(length: length)
         let accepted = try line.list("accepted")
         guard accepted.count == length else { throw line.bad("accepted", "\(length) elements, as output_tokens says") }
+        // Only now: a length that the line does not fill must not ask for memory.
+        var text = RecordedText(length: length)
         let (margins, probabilities) = (try line.list("margin"), try line.list("probability"))
         for index in accepted.indices where !accepted[index].isNull {
             guard let value = accepted[index].bool else { throw line.bad("accepted", "true, false and null") }
@@ -135,11 +141,11 @@ package struct Recording: Sendable {
         }
         guard matches.count == probabilities.count else { throw fields.bad("match", "as many as probability has") }
         guard support.count == probabilities.count else { throw fields.bad("support", "as many as probability has") }
-        guard let source = try fields.source("drafter"), source.isRetrieval else {
+        guard let source = try fields.source("drafter"), source == .lookup || source == .suffix else {
             throw fields.bad("drafter", "lookup or suffix")
         }
         return RecordedProposal(
-            position: try fields.whole("position", 0...most), source: source,
+            position: try fields.whole("position", 0...mostRows), source: source,
             features: probabilities.indices.map {
                 DraftFeature(
                     probability: Float(probabilities[$0]), matchLength: Int32(clamping: matches[$0]),
@@ -157,15 +163,17 @@ package struct Recording: Sendable {
         step.waiting = try line.whole("waiting", 0...most)
         step.draftPasses = try line.objects("draft_passes").map {
             StepOutcome.DraftPass(
-                requests: try $0.whole("requests", 1...most), rows: try $0.whole("rows", 1...most),
+                requests: try $0.whole("requests", 1...mostRows), rows: try $0.whole("rows", 1...mostRows),
                 context: try $0.whole("context", 0...most), time: try $0.number("us"))
         }
         step.prompts = try line.objects("prompts").map {
             LoggedStep.Prompt(
-                request: try $0.whole("request", 0...requests.count - 1), rows: try $0.whole("rows", 1...most),
-                computed: try $0.whole("computed", 0...most), emitted: try $0.whole("emitted", 0...1))
+                request: try $0.whole("request", 0...requests.count - 1), rows: try $0.whole("rows", 1...mostRows),
+                computed: try $0.whole("computed", 0...mostContext), emitted: try $0.whole("emitted", 0...1))
         }
         step.decoding = try line.objects("decoding").map { try decoding($0, requests) }
+        guard step.prompts.count <= mostInStep else { throw line.bad("prompts", "at most \(mostInStep) elements") }
+        guard step.decoding.count <= mostInStep else { throw line.bad("decoding", "at most \(mostInStep) elements") }
         return step
     }
 
@@ -173,10 +181,11 @@ package struct Recording: Sendable {
         _ fields: RecordedFields, _ requests: [RequestRecord]
     ) throws -> LoggedStep.Decoding {
         var part = LoggedStep.Decoding(
-            request: try fields.whole("request", 0...requests.count - 1), context: try fields.whole("context", 1...most)
+            request: try fields.whole("request", 0...requests.count - 1),
+            context: try fields.whole("context", 1...mostContext)
         )
         part.source = try fields.source("drafter")
-        part.drafted = try fields.whole("drafted", 0...most)
+        part.drafted = try fields.whole("drafted", 0...mostRows)
         part.verified = try fields.whole("verified", 0...part.drafted)
         part.accepted = try fields.whole("accepted", 0...part.verified)
         part.emitted = try fields.whole("emitted", 0...part.accepted + 1)

@@ -136,7 +136,7 @@ private enum Form {
 }
 
 extension Trace {
-    fileprivate static var limit: Int { mostTokens }
+    package static var limit: Int { mostTokens }
 }
 
 /// A date and time of day in universal time, as far as microseconds.

@@ -24,10 +24,11 @@ struct BenchOverheadCommand: ParsableCommand {
     @Option(help: "Only prompts of this \"category\".") var category: String?
     @Option(help: "Requests that run at a time.") var concurrency = "1,4,16"
     @Option(name: [.customShort("n"), .long], help: "Tokens that each request generates.") var maxTokens = 48
-    @Option(help: "Steps of each engine.") var steps = 400
+    @Option(help: "At least so many steps of each engine.") var steps = 400
 
     func run() throws {
         let levels = try numbers(concurrency, "--concurrency", 1...256)
+        try refuseRepetition(levels.map(String.init), "--concurrency")
         guard steps > 0, maxTokens > 0 else { throw Failure.invalid("--steps and -n must be above 0") }
         let target = try loadModel(model.model, threads: engine.threads)
         let setting = PolicySetting(
@@ -101,7 +102,7 @@ private struct Turns {
         var (round, isWarm) = (0, false)
         while times[0].count < steps {
             try submit(concurrency, round)
-            let measured = try takeTurns(limit: steps)
+            let measured = try takeTurns()
             if isWarm { for index in arms.indices { times[index] += measured[index] } }
             (round, isWarm) = (round + 1, true)
         }
@@ -123,7 +124,7 @@ private struct Turns {
     }
 
     /// Until the requests have ended; the times of steps in which no engine was idle.
-    private func takeTurns(limit: Int) throws -> [[Double]] {
+    private func takeTurns() throws -> [[Double]] {
         var times = arms.map { _ in [Double]() }
         var turn = 0
         while true {

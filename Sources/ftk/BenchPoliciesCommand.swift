@@ -45,6 +45,8 @@ struct BenchPoliciesCommand: ParsableCommand {
     @Option(help: "Measured rounds of each arm; the median counts.") var repeats = 3
     @Option(help: "Where drafts come from: lookup, suffix or model. Default: what the policy finds best.")
     var drafter: DrafterName?
+    @Option(help: "Seconds in which each arm measures what passes cost before it begins; 0: policies begin with guesses.")
+    var profileTime = 2.0
     @Option(help: "A file that keeps what is measured; a later run with the same options goes on from there.")
     var resume: String?
 
@@ -56,11 +58,15 @@ struct BenchPoliciesCommand: ParsableCommand {
         guard repeats > 0, requests ?? 1 > 0, maxTokens > 0 else {
             throw Failure.invalid("--repeats, --requests and -n must be above 0")
         }
+        guard profileTime >= 0, profileTime <= 3600 else {
+            throw Failure.invalid("--profile-time is \(profileTime); it must be from 0 to 3600")
+        }
         let target = try loadModel(model.model, threads: engine.threads)
         let draft = try engine.draftModel(for: target)
         let setting = PolicySetting(
             engine: engine, target: target, draft: draft, maxTokens: maxTokens, temperature: temperature)
-        let base = try setting.options(drafter: drafter, most: levels.max() ?? 1)
+        var base = try setting.options(drafter: drafter, most: levels.max() ?? 1)
+        base.profileTime = Int(profileTime * 1e6)
         var results = try PolicyResults(
             header: header(setting, base, choices), path: resume)
         let missing = levels.filter { !results.has(concurrency: $0, of: choices) }
@@ -102,7 +108,7 @@ struct BenchPoliciesCommand: ParsableCommand {
             ("policies", .string(choices.map(\.name).joined(separator: ","))),
             ("drafter", .string(drafter?.rawValue ?? "auto")), ("n", .int(maxTokens)),
             ("requests", requests.map { .int($0) } ?? .null), ("temperature", .number(Double(temperature))),
-            ("repeats", .int(repeats)), ("context", .int(base.contextTokens)), ("kv", .string(engine.kv.rawValue)),
+            ("repeats", .int(repeats)), ("profile_s", .number(profileTime)), ("context", .int(base.contextTokens)), ("kv", .string(engine.kv.rawValue)),
             ("activations", .string(engine.activations.rawValue)),
         ]
     }

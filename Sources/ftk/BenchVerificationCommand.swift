@@ -37,7 +37,9 @@ struct BenchVerificationCommand: ParsableCommand {
         guard requests ?? 1 > 0, maxTokens > 1, draftLength > 0 else {
             throw Failure.invalid("--requests and --draft-length must be above 0, and -n above 1")
         }
-        guard engine.draft != nil else { throw Failure.invalid("-d must name a draft model") }
+        guard engine.draft != nil || engine.selfDraft else {
+            throw Failure.invalid("-d must name a draft model, or --self-draft make one")
+        }
         let texts = try BenchPrompt.list(path: prompts, category: category)
         let target = try loadModel(model.model, threads: engine.threads)
         let draft = try engine.draftModel(for: target)
@@ -93,7 +95,8 @@ struct BenchVerificationCommand: ParsableCommand {
     private func json(_ results: [VerificationResult], prompts count: Int) -> JSONText {
         .object([
             ("machine", .string(machineName())), ("model", .string(model.model)),
-            ("draft", .string(engine.draft ?? "")), ("prompts", .string(prompts)), ("count", .int(count)),
+            ("draft", .string(engine.selfDraft ? "self" : engine.draft ?? "")), ("prompts", .string(prompts)),
+            ("count", .int(count)),
             ("samples", .int(samples)), ("n", .int(maxTokens)), ("draft_length", .int(draftLength)),
             ("temperature", .number(Double(temperature))), ("top_p", .number(Double(topP))),
             (

@@ -1,5 +1,4 @@
 import Engine
-import Scheduling
 import Formats
 import Scheduling
 

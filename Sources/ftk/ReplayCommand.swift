@@ -65,7 +65,8 @@ struct ReplayCommand: ParsableCommand {
         }
         // What the workload is must be known to be right before models are loaded.
         let scales = try workload.timeScales()
-        _ = try workload.arrivals(seed: seed)
+        let arrivals = try workload.arrivals(seed: seed)
+        for scale in scales { _ = try arrivals.scaled(by: scale) }
         let texts = try BenchPrompt.list(path: prompts, category: category)
         let target = try loadModel(model.model, threads: engine.threads)
         let draft = try engine.draftModel(for: target)
@@ -93,6 +94,7 @@ struct ReplayCommand: ParsableCommand {
         try within(
             profileTime >= 0 && profileTime <= 3600, "--profile-time is \(profileTime); it must be from 0 to 3600")
         try within((1...1000).contains(seeds), "--seeds is \(seeds); it must be from 1 to 1000")
+        try within(engine.context >= 0, "--context is \(engine.context); it must not be negative")
         try within(seed < 1 << 32, "--seed is \(seed); it must be below 2^32")
         try targets.check()
     }

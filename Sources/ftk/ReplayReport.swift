@@ -12,7 +12,7 @@ import Simulation
 ///     {
 ///       "command": "replay",
 ///       "machine": "…", "isa": "avx512-bf16", "threads": 2, "commit": "…",
-///       "model": "…", "model_bytes": 1, "draft": "…" or null, "draft_bytes": 0,
+///       "model": "…", "model_bytes": 1, "draft": "…", "self" or null, "draft_bytes": 0,
 ///       "options": {
 ///         the workload's members as in `ftk simulate`, then
 ///         "prompts": "…", "category": null, "drafter": "auto", "temperature": 0, "draft_tokens": null,
@@ -43,11 +43,13 @@ struct ReplayReport {
     let base: EngineOptions
     let session: ReplaySession
 
+    private var draftName: String? { draft.map { command.engine.selfDraft ? "self" : $0.path } }
+
     // MARK: Text
 
     func show() {
         Output.line(
-            "\(machineName()), \(InstructionSet.native.name); \(target.path), draft model \(draft?.path ?? "none")")
+            "\(machineName()), \(InstructionSet.native.name); \(target.path), draft model \(draftName ?? "none")")
         if let fit = session.lengths, fit.shortened > 0 {
             func means(_ arrivals: [Arrival]) -> String {
                 "\(fixed(LengthFit.meanPrompt(arrivals), 1)) + \(fixed(LengthFit.meanOutput(arrivals), 1))"
@@ -80,7 +82,7 @@ struct ReplayReport {
             ("isa", .string(InstructionSet.native.name)),
             ("threads", .int(base.threads > 0 ? base.threads : availableProcessors())),
             ("commit", .string(commitName())), ("model", .string(target.path)),
-            ("model_bytes", .int(target.weightsBytes)), ("draft", draft.map { .string($0.path) } ?? .null),
+            ("model_bytes", .int(target.weightsBytes)), ("draft", draftName.map { .string($0) } ?? .null),
             ("draft_bytes", .int(draft?.weightsBytes ?? 0)), ("options", options), ("lengths", lengths),
             ("cells", .array(session.cells.map { $0.json(raw: true) })),
         ])

@@ -41,8 +41,9 @@ struct ReplaySender {
         origin = monotonicMicroseconds()
         while finished < requests.count {
             if Interrupt.isRequested { return try cutOff(.interrupt) }
+            // Before the cut: what came by then is part of the run, however late the sender is.
+            while next < requests.count, run.requests[next].arrival <= min(clock, longest) { try submit() }
             if clock >= longest { return try cutOff(.time) }
-            while next < requests.count, run.requests[next].arrival <= clock { try submit() }
             let due = next < requests.count ? run.requests[next].arrival - clock : .infinity
             let events = engine.poll(timeout: Int64(max(0, min(due, Self.longestWait)).rounded(.up)))
             let now = clock

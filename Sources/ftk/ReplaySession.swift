@@ -16,6 +16,7 @@ struct ReplaySession {
     private let scales: [Double]
     private var progress: ReplayProgress
     private let recorder: PartialFile?
+    private var hasRecorded = false
     private(set) var cells: [WorkloadCell] = []
     /// Of the first seed.
     private(set) var lengths: LengthFit?
@@ -44,13 +45,24 @@ struct ReplaySession {
             }
         }
         progress.end()
-        try recorder?.finish()
+        guard let recorder else { return }
+        // Without a run there is nothing to read, and what an earlier replay wrote stays.
+        guard hasRecorded else { return Output.note("No step was recorded; \(recorder.path) is not written.") }
+        try recorder.finish()
+    }
+
+    /// A run that was cut off before its first step tells nothing of the machine or the texts.
+    private mutating func record(_ run: RecordedRun) throws {
+        guard let recorder, !run.requests.isEmpty, !run.steps.isEmpty else { return }
+        for json in run.lines { try recorder.append(Self.line(json)) }
+        hasRecorded = true
     }
 
     private var about: [(String, JSONText)] {
         [
             ("machine", .string(machineName())), ("isa", .string(InstructionSet.native.name)),
-            ("model", .string(target.path)), ("draft", base.draftModel.map { .string($0.path) } ?? .null),
+            ("model", .string(target.path)),
+            ("draft", base.draftModel.map { .string(command.engine.selfDraft ? "self" : $0.path) } ?? .null),
             ("prompts", .string(command.prompts)), ("context", .int(base.contextTokens)),
         ]
     }
@@ -62,7 +74,7 @@ struct ReplaySession {
     /// The arms under one workload.
     private mutating func measure(scale: Double, seed: UInt64, reversed: Bool) throws {
         let fit = LengthFit(
-            try command.workload.arrivals(seed: seed).stretched(by: scale), context: base.contextTokens)
+            try command.workload.arrivals(seed: seed).scaled(by: scale), context: base.contextTokens)
         lengths = lengths ?? fit
         var measured: [(arm: Arm, sender: ReplaySender, result: OpenLoopResult)] = []
         var targets = try command.targets.needsPlainRun ? Targets() : command.targets.targets(plain: nil)
@@ -77,9 +89,7 @@ struct ReplaySession {
             let (sender, result) = try run(arm, fit, scale: scale, seed: seed, targets)
             if sender.run.requests.isEmpty { break }
             measured.append((arm, sender, result))
-            if let recorder {
-                for json in sender.run.lines { try recorder.append(Self.line(json)) }
-            }
+            try record(sender.run)
         }
         plain = measured.first { $0.arm.name == Arm.unconfigured.name }?.result ?? plain
         for arm in arms {
@@ -127,8 +137,11 @@ struct ReplaySession {
         request.seed = seed << 24 | UInt64(place)
         request.cacheSalt = UInt64(place) + 1
         request.draftTokens = arm.requestedDraft
-        request.targetTimeToFirstToken = targets.firstToken.map { max(1, Int64($0)) }
-        request.targetTimePerOutputToken = targets.perOutputToken.map { max(1, Int64($0)) }
+        request.targetTimeToFirstToken = targets.firstToken.map { Self.microseconds($0) }
+        request.targetTimePerOutputToken = targets.perOutputToken.map { Self.microseconds($0) }
         return request
     }
+
+    /// A multiple of a measured time may be larger than any number of the engine.
+    private static func microseconds(_ time: Double) -> Int64 { Int64(max(1, min(time, 1e15))) }
 }

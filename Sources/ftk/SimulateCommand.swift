@@ -15,6 +15,7 @@ struct SimulateCommand: ParsableCommand {
             """)
 
     static let defaultHardware = "cpu-2-core-1b"
+    static let defaultAcceptance = "0.7"
 
     @OptionGroup var workload: WorkloadArguments
     @Option(help: "Arms, run in turn: \(Arm.forms).") var policies =
@@ -28,9 +29,10 @@ struct SimulateCommand: ParsableCommand {
         help: ArgumentHelp("A table that ftk profile --out wrote, instead of --hardware.", valueName: "table.json"))
     var profile: String?
     @OptionGroup var recorded: RecordingArguments
-    @Option(help: "How often a draft model's tokens are right: \(AcceptanceProcess.forms).") var acceptance = "0.7"
-    @Option(help: "Share of the output that earlier text predicts, for prompt lookup; 0: no lookup.") var retrieval =
-        0.0
+    @Option(help: "How often a draft model's tokens are right: \(AcceptanceProcess.forms). Default: 0.7.")
+    var acceptance: String?
+    @Option(help: "Share of the output that earlier text predicts, for prompt lookup. Default: 0, no lookup.")
+    var retrieval: Double?
     @Option(
         help: ArgumentHelp(
             "Target of the time to first token in ms, or as 1.5x the P90 without speculation.", valueName: "ms|x"))
@@ -63,6 +65,7 @@ struct SimulateCommand: ParsableCommand {
             return Output.line(text)
         }
         try check()
+        try refuseForRecording()
         if recorded.validate { return try RecordedSource(recorded).validate(json: output.json) }
         let source = try recorded.recording.map { _ in try RecordedSource(recorded) }
         let machine = try machine(source)
@@ -88,13 +91,25 @@ struct SimulateCommand: ParsableCommand {
             try within(
                 (1...most).contains(draftTokens), "--draft-tokens is \(draftTokens); it must be from 1 to \(most)")
         }
-        try within((0...1).contains(retrieval), "--retrieval is \(retrieval); it must be from 0 to 1")
+        if let retrieval {
+            try within((0...1).contains(retrieval), "--retrieval is \(retrieval); it must be from 0 to 1")
+        }
         try within((0...1).contains(noise), "--noise is \(noise); it must be from 0 to 1")
         try within(costError > 0 && costError.isFinite, "--cost-error is \(costError); it must be above 0")
         if let context { try within((2...1 << 30).contains(context), "--context is \(context); it must be at least 2") }
         if let kvTokens { try within(kvTokens >= 1, "--kv-tokens is \(kvTokens); it must be at least 1") }
         try within((1...1000).contains(seeds), "--seeds is \(seeds); it must be from 1 to 1000")
         try within(seed < .max - 1000, "--seed is too large")
+    }
+
+    /// What is accepted is recorded, and so are the requests unless others are stated.
+    private func refuseForRecording() throws {
+        guard recorded.recording != nil else { return }
+        for (option, isStated) in [("--acceptance", acceptance != nil), ("--retrieval", retrieval != nil)]
+        where isStated {
+            throw Failure.invalid("\(option) does not apply to --recording, which shows what is accepted")
+        }
+        if workload.isUnstated { try workload.refuseForRecorded() }
     }
 
     private func machine(_ source: RecordedSource?) throws -> Hardware {
@@ -143,7 +158,7 @@ struct SimulateCommand: ParsableCommand {
         _ machine: Hardware, _ source: RecordedSource?, scale: Double, seed: UInt64
     ) throws -> OpenLoop {
         let given = try source.map { try $0.arrivals(workload, seed: seed) } ?? workload.arrivals(seed: seed)
-        let arrivals = (context.map { LengthFit(given, context: $0).arrivals } ?? given).stretched(by: scale)
+        let arrivals = try (context.map { LengthFit(given, context: $0).arrivals } ?? given).scaled(by: scale)
         var loop = OpenLoop(arrivals: arrivals, text: try text(machine, source, seed: seed), hardware: machine)
         loop.seed = seed
         loop.machine.noise = noise
@@ -164,8 +179,9 @@ struct SimulateCommand: ParsableCommand {
     private func text(_ machine: Hardware, _ source: RecordedSource?, seed: UInt64) throws -> TextModel {
         let hasDraft = machine.costs.draft != nil
         if let source { return source.text(seed: seed, hasDraft: hasDraft) }
-        var text = TextModel(model: hasDraft ? try AcceptanceProcess(parsing: acceptance) : nil)
-        if retrieval > 0 { text.retrieval = [RetrievalProcess(copiedShare: retrieval)] }
+        var text = TextModel(
+            model: hasDraft ? try AcceptanceProcess(parsing: acceptance ?? Self.defaultAcceptance) : nil)
+        if let retrieval, retrieval > 0 { text.retrieval = [RetrievalProcess(copiedShare: retrieval)] }
         return text
     }
 

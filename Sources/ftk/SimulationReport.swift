@@ -17,7 +17,14 @@ struct SimulationReport {
         if rejected > 0 { Output.line("\(rejected) requests are longer than the KV cache and were refused") }
     }
 
-    private var acceptance: String { command.recorded.recording.map { "recorded:\($0)" } ?? command.acceptance }
+    private var acceptance: String {
+        command.recorded.recording.map { "recorded:\($0)" } ?? command.acceptance ?? SimulateCommand.defaultAcceptance
+    }
+
+    /// A recording has its own.
+    private var retrieval: JSONText {
+        command.recorded.recording == nil ? .number(command.retrieval ?? 0) : .null
+    }
 
     // MARK: JSON
 
@@ -34,12 +41,13 @@ struct SimulationReport {
                 "options",
                 .object(
                     command.workload.json + [
-                        ("acceptance", .string(acceptance)), ("retrieval", .number(command.retrieval)),
+                        ("acceptance", .string(acceptance)), ("retrieval", retrieval),
                         ("noise", .number(command.noise)), ("cost_error", .number(command.costError)),
                         ("learn_costs", .bool(command.learnCosts)),
                         ("draft_tokens", command.draftTokens.map { .int($0) } ?? .null),
                         ("max_running_requests", .int(command.maxRunning ?? machine.maxRunning)),
                         ("max_step_tokens", .int(command.maxStepTokens ?? machine.maxRows)),
+                        ("context", command.context.map { .int($0) } ?? .null),
                     ])
             ),
             ("cells", .array(cells.map { $0.json(raw: command.raw) })),

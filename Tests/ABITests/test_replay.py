@@ -221,6 +221,10 @@ class ReplayTests(support.ScratchCase):
         result = self.simulate("--validate")
         self.assertNotEqual(result.returncode, 0)
         self.assertIn("--validate needs --recording", result.stderr)
+        for option, value in (("--acceptance", "0.9"), ("--retrieval", "0.5"), ("--every", "2"), ("--requests", "3")):
+            result = self.simulate("--recording", str(self.recording), option, value)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn(f"{option} does not apply", result.stderr)
 
     def test_bad_input_is_named(self) -> None:
         (self.scratch / "bad.csv").write_text(lines(REQUESTS) + "-1,5,5\n")

@@ -105,7 +105,7 @@ import Testing
         options.policy = row.drafter == nil ? .off : .static
         options.drafter = row.drafter ?? .auto
         options.draftTokens = row.draftTokens
-        options.treeWidth = row.treeWidth
+        options.treeWidth = row.drafter == nil ? 1 : row.treeWidth
         options.draftModel = row.drafter == .lookup ? nil : try TestModels.draft()
         options.maxStepTokens = row.maxStepTokens
         options.maxRunningRequests = row.maxRunningRequests

@@ -143,5 +143,8 @@ import Testing
             let refused = failure { try options.validate() }
             #expect(refused?.code == .invalidArgument && refused?.message.contains("tree_width") == true)
         }
+        options.treeWidth = 2
+        options.policy = .adaspec
+        #expect(failure { try options.validate() }?.message.contains("tree_width is 2") == true)
     }
 }

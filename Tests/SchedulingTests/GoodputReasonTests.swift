@@ -45,4 +45,27 @@ import Testing
         #expect(FixedLengthPolicy(length: 2).expectedTokens(view, [nil, draft, one]) == nil)
         #expect(policy.calibrationError == 0 && FixedLengthPolicy(length: 2).calibrationError == nil)
     }
+
+    /// A try that costs more than is usually saved for is made in the end all the same: otherwise nobody would see that
+    /// the draft model has become good.
+    @Test func dearTriesAreSavedFor() {
+        let costs = PolicyScene.costs(PolicyScene.line(1000), draft: 2000)
+        var policy = GoodputPolicy(costs: costs)
+        var tries: [Int] = []
+        for step in 0..<4000 {
+            var request = PolicyScene.drafting(UInt64(step / 50 + 1), context: 600)
+            request.draftBacklog = 400 + step % 50
+            request.remaining = 50 - step % 50
+            let view = PolicyScene.view([request])
+            let wish = policy.begin(view, costs)[0]
+            if wish.length > 0 { tries.append(step) }
+            var outcome = PolicyScene.outcome([PolicyScene.outcome(request.id, length: wish.length, accepted: 0)])
+            outcome.targetTime = 1000
+            outcome.stepTime = wish.length > 0 ? 5000 : 1000
+            policy.commit(view, costs, outcome)
+        }
+        #expect(tries.count >= 3 && (tries.last ?? 0) > 2000, "\(tries)")
+        // Six thousandths of the time, and what was there at the beginning.
+        #expect(tries.count <= 12, "\(tries)")
+    }
 }

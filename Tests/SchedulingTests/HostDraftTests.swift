@@ -51,6 +51,19 @@ import Testing
         #expect(source(Self.request(lookup: 0, host: 2)) == .host)
     }
 
+    /// A caller may be certain, of its drafts or against them; nothing that is learned becomes certain, or no number.
+    @Test(arguments: [0, 1] as [Float]) func certaintyIsOnlyAClaim(claim: Float) {
+        var model = SurvivalModel()
+        let draft = DraftView(source: .host, features: [DraftFeature(probability: claim)])
+        let first = model.conditional(draft.features[0], .host, request: 1)
+        #expect(first > 0 && first < 1)
+        for accepted in [0, 1, 1, 0] {
+            model.observe(draft, judged: 1, accepted: accepted, request: 1, isPeculiar: false)
+        }
+        #expect(model.calibration.expectedError.isFinite)
+        #expect(abs(model.conditional(draft.features[0], .host, request: 1) - 0.5) < 0.45)
+    }
+
     /// What the caller claims counts at first, and what came of it later; each source and request for itself.
     @Test func claimsGiveWayToOutcomes() {
         var model = SurvivalModel()

@@ -112,7 +112,7 @@ typedef struct ftk_controller_request {
     uint64_t context_tokens;         /* that each of its rows attends to, at most 2^30 */
     uint64_t room_tokens;            /* the most drafted tokens that are of use and that fit, at most 2^30 */
     uint64_t draft_backlog_tokens;   /* tokens that the draft model has yet to see, the latest included; 0: it cannot draft */
-    uint64_t remaining_tokens;       /* that the request may still get, at most 2^30; 0: room_tokens and one more */
+    uint64_t remaining_tokens;       /* that the request may still get, at most 2^30 + 1; 0: room_tokens and one more */
     double needed_tokens;            /* that the step has to give for the request to keep its target; 0: none */
     double target_tpot_us;           /* time that a token may take; 0: none */
     const ftk_controller_draft *proposals;   /* what could be copied, at most one for each source */

@@ -352,7 +352,7 @@ typedef struct ftk_engine_options {
     uint32_t trace;                  /* 1: keep a record of each step's decisions, for ftk_engine_trace. Default 0 */
     uint32_t tree_width;             /* candidates for a position of a draft: 1 for chains; 2: the next best token is verified beside
                                         the drafted one, by goodput where that is worth the row, by static everywhere. The other
-                                        policies draft chains. Default 0: 2 for goodput, 1 for static */
+                                        policies draft chains, and refuse 2. Default 0: 2 for goodput, 1 for others */
     uint64_t profile_us;             /* time to measure passes for while the engine is created, at most an hour, so that policies begin
                                         with this machine's costs; 0: they begin with a guess from sizes. Default 0 */
     const char *profile_folder;      /* a measured profile is kept here, a file for each pair of models and way to compute, and
@@ -585,7 +585,8 @@ ftk_status ftk_cancel(ftk_engine *engine, uint64_t id);
 
 /* Offers a draft of your own: tokens that you expect in the output, such as what an editor knows of the file or the call of a
  * tool. `position` is the number of output tokens before the first of them: 0 for the beginning of the output, and all that
- * came in events so far for what comes next. Like any draft they are verified: whatever they are, the text stays the same.
+ * came in events so far for what comes next. Like any draft they are verified: whatever they are, the text stays the same, or,
+ * where request options' verification is a ratio test, its distribution.
  *
  * From the next step on, once the output has come to `position`, they are drafted from as far as the policy finds worth it;
  * FTK_POLICY_GOODPUT compares them with other drafts, the other policies prefer them. Where the request has moved on meanwhile,
@@ -593,7 +594,7 @@ ftk_status ftk_cancel(ftk_engine *engine, uint64_t id);
  * offer takes the place of the one before, and a count of 0 takes it back. Requests with speculation 0 draft nothing, nor do
  * those with FTK_SPECULATION_AUTO under FTK_POLICY_OFF.
  *
- * A sample other than the first goes by `id` + sample_index. Any number of tokens up to options.context_tokens may be offered.
+ * A sample other than the first goes by `id` + sample_index. `position` and `count` may be as large as the engine's context.
  * Errors: INVALID_ARGUMENT; NOT_FOUND once the sample has finished. */
 ftk_status ftk_request_draft(ftk_engine *engine, uint64_t id, uint64_t position, const int32_t *tokens, size_t count);
 

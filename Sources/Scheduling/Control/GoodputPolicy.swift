@@ -253,7 +253,11 @@ package struct GoodputPolicy: SpeculationPolicy {
             attended += length * request.context
             let passes = draft.base(rows: missed) + draft.base(rows: modelProbe.requests)
             let extra = passes + costs.targetTime(view, drafted: drafted, attended: attended) - plain
-            guard length > 0, plain > 0, modelProbe.isDue(cost: extra / plain) else { break }
+            guard length > 0, plain > 0 else { break }
+            guard modelProbe.isDue(cost: extra / plain) else {
+                if step.probeCost == nil { modelProbe.refused(cost: extra / plain) }
+                break
+            }
             step.wishes[index] = DraftWish(source: .model, length: length, limit: .length)
             step.probeCost = extra / plain
         }

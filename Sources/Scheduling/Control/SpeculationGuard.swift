@@ -103,6 +103,8 @@ struct ProbeSchedule: Sendable {
     private var purse = 3.0
     private var waited = 0
     private var interval = 0
+    /// The cheapest try that the purse was too small for: what is dear is saved for, or it would never be tried again.
+    private var wanted: Double?
     private(set) var requests = 1
     private static let shortest = 8
     private static let longest = 64
@@ -114,16 +116,22 @@ struct ProbeSchedule: Sendable {
 
     mutating func passStep() {
         waited += 1
-        if purse < Self.mostSaved { purse += Self.income }
+        if purse < max(Self.mostSaved, wanted ?? 0) { purse += Self.income }
+    }
+
+    /// A try would have cost so much, and was not made.
+    mutating func refused(cost: Double) {
+        guard waited >= interval, cost.isFinite else { return }
+        wanted = min(wanted ?? .infinity, cost)
     }
 
     mutating func tried(cost: Double, promising: Bool) {
         purse -= cost
-        waited = 0
+        (waited, wanted) = (0, nil)
         requests = promising ? requests * 2 : max(1, requests / 2)
         interval = promising ? 0 : min(max(Self.shortest, interval * 2), Self.longest)
     }
 
     /// What was tried is done all the time now.
-    mutating func reset() { (waited, interval, requests) = (0, Self.shortest, 1) }
+    mutating func reset() { (waited, interval, requests, wanted) = (0, Self.shortest, 1, nil) }
 }

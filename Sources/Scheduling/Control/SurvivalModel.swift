@@ -68,9 +68,11 @@ package struct SurvivalModel: Sendable {
     }
 
     private func adjusted(_ probability: Double, _ source: DraftSource, _ request: UInt64) -> Double {
-        let ratio = requests[request]?.ratio(source) ?? 1
-        let odds = probability / (1 - probability) * ratio
-        return min(max(odds / (1 + odds), Self.bounds.lowerBound), Self.bounds.upperBound)
+        // Callers may be sure of their drafts; odds know no certainty.
+        func bounded(_ value: Double) -> Double { min(max(value, Self.bounds.lowerBound), Self.bounds.upperBound) }
+        let (base, ratio) = (bounded(probability), requests[request]?.ratio(source) ?? 1)
+        let odds = base / (1 - base) * ratio
+        return bounded(odds / (1 + odds))
     }
 
     // MARK: Learning

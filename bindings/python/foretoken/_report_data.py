@@ -339,14 +339,14 @@ def compare_with_plain(cells: list[Cell], raw: list[dict[str, Any]]) -> None:
     latencies = [latencies_of(cell.get("raw")) for cell in raw]
     for cell, own in zip(cells, latencies):
         for name in PLAIN:
-            plain = next(
-                (
-                    times
-                    for other, times in zip(cells, latencies)
-                    if other.policy == name and (other.load, other.seed) == (cell.load, cell.seed) and times
-                ),
-                None,
-            )
+            # Targets change what is run: the same ones first, any others only where there is nothing else.
+            found = [
+                (other, times)
+                for other, times in zip(cells, latencies)
+                if other.policy == name and (other.load, other.seed) == (cell.load, cell.seed) and times
+            ]
+            same = [times for other, times in found if other.target == cell.target]
+            plain = next(iter(same or [times for _, times in found]), None)
             if plain is not None and own:
                 pairs = zip(plain, own)
                 cell.speed_up = SpeedUp.of(before / after for before, after in pairs if before and after)
