@@ -45,7 +45,8 @@ struct BenchPoliciesCommand: ParsableCommand {
     @Option(help: "Measured rounds of each arm; the median counts.") var repeats = 3
     @Option(help: "Where drafts come from: lookup, suffix or model. Default: what the policy finds best.")
     var drafter: DrafterName?
-    @Option(help: "Seconds in which each arm measures what passes cost before it begins; 0: policies begin with guesses.")
+    @Option(
+        help: "Seconds in which each arm measures what passes cost before it begins; 0: policies begin with guesses.")
     var profileTime = 2.0
     @Option(help: "A file that keeps what is measured; a later run with the same options goes on from there.")
     var resume: String?
@@ -108,7 +109,8 @@ struct BenchPoliciesCommand: ParsableCommand {
             ("policies", .string(choices.map(\.name).joined(separator: ","))),
             ("drafter", .string(drafter?.rawValue ?? "auto")), ("n", .int(maxTokens)),
             ("requests", requests.map { .int($0) } ?? .null), ("temperature", .number(Double(temperature))),
-            ("repeats", .int(repeats)), ("profile_s", .number(profileTime)), ("context", .int(base.contextTokens)), ("kv", .string(engine.kv.rawValue)),
+            ("repeats", .int(repeats)), ("profile_s", .number(profileTime)), ("context", .int(base.contextTokens)),
+            ("kv", .string(engine.kv.rawValue)),
             ("activations", .string(engine.activations.rawValue)),
         ]
     }
