@@ -96,6 +96,9 @@ import Testing
             #expect(abs(own.tokens - lambda * own.time - linear) < 1e-9, "\(number)")
             let rate = values.map { $0.tokens / $0.time }.max() ?? 0
             #expect(abs(solver.bestRate().rate / rate - 1) < 1e-9, "\(number)")
+            for guess in [0, rate / 10, rate, rate * 10] {
+                #expect(abs(solver.bestRate(guess: guess).rate / rate - 1) < 1e-9, "\(number) from \(guess)")
+            }
         }
     }
 

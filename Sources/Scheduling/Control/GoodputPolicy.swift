@@ -17,6 +17,8 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
     private var pace = DecodingPace()
     private var step = Decision()
+    /// The best rate that was found last for so many requests.
+    private var latestRate: [Int: Double] = [:]
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
     private var plainProbe = PlainProbe()
@@ -231,7 +233,10 @@ package struct GoodputPolicy: SpeculationPolicy {
         solver.pose(
             view, costs,
             lanes: zip(view.requests, lanes).map { $1?.lane ?? RowSolver.Lane(context: $0.context) })
-        return view.prefillRows > 0 ? solver.best(lambda: step.lambda) : solver.bestRate()
+        guard view.prefillRows == 0 else { return solver.best(lambda: step.lambda) }
+        let choice = solver.bestRate(guess: latestRate[view.requests.count] ?? step.lambda)
+        latestRate[view.requests.count] = choice.rate
+        return choice
     }
 
     // MARK: Probes

@@ -121,9 +121,10 @@ package struct RowSolver: Sendable {
         return Choice(lengths: lengths, branches: branches, tokens: winner.tokens, time: winner.time)
     }
 
-    /// The set with the largest E / T.
-    package mutating func bestRate() -> Choice {
-        var current = best(lambda: plain.rate)
+    /// The set with the largest E / T. The search may begin anywhere, and ends soonest if that is near: at `guess`, such as
+    /// what came out in a step like this one.
+    package mutating func bestRate(guess: Double? = nil) -> Choice {
+        var current = best(lambda: guess ?? plain.rate)
         for _ in 0..<16 {
             let next = best(lambda: current.rate)
             guard next.rate > current.rate * (1 + 1e-12) else { break }
