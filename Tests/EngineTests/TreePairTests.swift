@@ -24,6 +24,7 @@ import Testing
     ) throws -> InferenceEngine {
         try engine {
             $0.policy = .off
+            $0.treeWidth = 1
             $0.draftModel = nil
             $0.kvFormat = kv
             $0.activations = activations
