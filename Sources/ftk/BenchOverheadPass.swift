@@ -3,7 +3,7 @@ import Formats
 import Kernels
 import Model
 
-/// The passes of the model that an engine's decoding comes down to, and nothing besides: what `bench model` times, but with
+/// The passes of the model that an engine's decoding comes down to, and nothing besides: as `bench model` times them, but with
 /// the tokens, the places and the past of requests that run in the engine. It has a KV cache and threads of its own.
 final class BarePasses {
     static let name = "pass"
