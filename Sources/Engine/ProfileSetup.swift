@@ -1,7 +1,7 @@
 import Formats
-import Kernels
+package import Kernels
 package import Model
-import Scheduling
+package import Scheduling
 
 // How an engine comes to what its passes cost: a profile that is kept, a measurement, or a guess.
 
@@ -18,10 +18,8 @@ struct ProfileSubject {
     /// What sizes alone say.
     func prior() throws -> StepCosts {
         func guess(_ model: LanguageModel) throws -> PassCosts {
-            PassCosts.guess(
-                weightsBytes: model.weightsBytes, parameters: model.parameters,
-                kvBytesPerToken: try KVCache.bytesPerToken(model.configuration, sizing.kvFormat),
-                maxRows: options.maxStepTokens, threads: threads)
+            try PassCosts.guess(
+                model, kvFormat: sizing.kvFormat, maxRows: options.maxStepTokens, threads: threads)
         }
         return StepCosts(target: try guess(target), draft: try draft.map(guess))
     }
@@ -99,6 +97,19 @@ struct ProfileSubject {
         hash.add(threads)
         hash.add(options.maxStepTokens)
         return hash.hexadecimal
+    }
+}
+
+extension PassCosts {
+    /// What the sizes of a model alone say: of what its passes read, not of what it has in memory. A draft made of another
+    /// model's weights reads those that it shares as well, and no pass reads an embedding that is not the output matrix too.
+    package static func guess(
+        _ model: LanguageModel, kvFormat: KVFormat, maxRows: Int, threads: Int
+    ) throws -> PassCosts {
+        guess(
+            weightsBytes: model.passBytes, parameters: model.rowMultiplications,
+            kvBytesPerToken: try KVCache.bytesPerToken(model.configuration, kvFormat), maxRows: maxRows,
+            threads: threads)
     }
 }
 

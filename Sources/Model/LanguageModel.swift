@@ -8,7 +8,7 @@ package final class LanguageModel: Sendable {
     package let configuration: ModelConfiguration
     package let tokenizer: Tokenizer
     package let parameters: Int
-    /// Memory that the weights occupy.
+    /// Memory that the weights occupy; of a draft made of a model's own weights without those that it shares with it.
     package let weightsBytes: Int
     /// The type of most weights, such as "Q8_0".
     package let quantization: String
@@ -46,6 +46,18 @@ package final class LanguageModel: Sendable {
 
     /// The KV type that `auto` means for this model.
     package var defaultKVFormat: KVFormat { quantization == TensorType.f32.name ? .f32 : .f16 }
+
+    /// The matrices that every pass goes through, shared ones included. An embedding of its own is none of them: a pass looks
+    /// up a row of it for each token. Norms and biases are too small to count.
+    private var passMatrices: [WeightMatrix] {
+        weights.layers.flatMap(\.matrices) + [weights.output]
+    }
+
+    /// Bytes of weights that a pass reads, however many rows it has.
+    package var passBytes: Int { passMatrices.reduce(0) { $0 + $1.size.bytes } }
+
+    /// Multiplications by weights for each row of a pass.
+    package var rowMultiplications: Int { passMatrices.reduce(0) { $0 + $1.rows * $1.columns } }
 }
 
 extension TensorLoader {

@@ -132,7 +132,7 @@ private struct DraftTarget: @unchecked Sendable {
 }
 
 extension WeightMatrix {
-    fileprivate var size: MatrixSize {
+    var size: MatrixSize {
         switch layout {
         case .rows(let bytes): MatrixSize(rows: rows, columns: columns, bytes: rows * bytes)
         case .groups(_, let bytes): MatrixSize(rows: rows, columns: columns, bytes: (rows + 15) / 16 * bytes)
@@ -141,7 +141,7 @@ extension WeightMatrix {
 }
 
 extension LayerWeights {
-    fileprivate var matrices: [WeightMatrix] {
+    var matrices: [WeightMatrix] {
         [query, key, value, attentionOutput, gate, up, down].map(\.matrix)
     }
 

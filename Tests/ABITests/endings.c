@@ -56,11 +56,13 @@ static int entries_once_at(const char *folder, int expected) {
 }
 
 static ftk_engine *create(ftk_model *model, uint32_t round) {
+    static const int32_t policies[] = {FTK_POLICY_OFF, FTK_POLICY_STATIC, FTK_POLICY_STATIC, FTK_POLICY_GOODPUT};
     ftk_engine_options options;
     ftk_engine *engine;
     must(ftk_engine_options_init(&options), "ftk_engine_options_init");
     options.run_mode = round % 2 == 0 ? FTK_RUN_MANUAL : FTK_RUN_BACKGROUND;
-    options.policy = below(2) == 0 ? FTK_POLICY_OFF : FTK_POLICY_STATIC;
+    options.policy = policies[below(4)];
+    options.tree_width = options.policy == FTK_POLICY_STATIC ? 1 + below(2) : 0;
     options.draft_model = below(4) == 0 ? model : NULL;
     options.threads = 1 + below(2);
     options.context_tokens = 128;
@@ -90,8 +92,19 @@ static uint64_t submit(ftk_engine *engine) {
     if (below(4) == 0) request.prompt_logprobs = 1;
     if (below(4) == 0) request.grammar = "root ::= \"a\" [b-y ]* \"z\"";
     if (below(3) == 0) request.repetition_penalty = 1.2f;
+    if (below(2) == 0) request.verification = below(2) == 0 ? FTK_VERIFICATION_REJECTION : FTK_VERIFICATION_BLOCK;
     must(ftk_submit(engine, &request, &id), "ftk_submit");
     return id;
+}
+
+/* A draft of the host; the request may have finished. */
+static void offer(ftk_engine *engine, uint64_t id) {
+    int32_t tokens[8];
+    uint32_t count = below(9), i;
+    ftk_status status;
+    for (i = 0; i < count; i++) tokens[i] = (int32_t)below(300);
+    status = ftk_request_draft(engine, id, below(16), tokens, count);
+    if (status != FTK_ERROR_NOT_FOUND) must(status, "ftk_request_draft");
 }
 
 /* A batch outlives its engine, so one of them is freed only after it. */
@@ -102,6 +115,7 @@ static ftk_event_batch *work(ftk_engine *engine, int in_background) {
     for (i = 0; i < requests; i++) ids[i] = submit(engine);
     for (i = 0; i < steps; i++) {
         ftk_event_batch *batch;
+        if (requests > 0 && below(2) == 0) offer(engine, ids[below(requests)]);
         if (!in_background) must(ftk_engine_step(engine), "ftk_engine_step");
         if (requests > 0 && below(6) == 0) (void)ftk_cancel(engine, ids[below(requests)]); /* it may have finished */
         if (below(2) == 0) continue;

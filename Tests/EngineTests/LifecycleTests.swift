@@ -242,14 +242,22 @@ import Testing
         weak var last: InferenceEngine?
         for round in 0..<1000 {
             let engine = try ScriptedEngine(
-                draftTokens: round % 3, drafts: { Array($0.tokens.suffix(2)) },
+                draftTokens: round % 3, drafts: { Array($0.tokens.suffix(2)) }, others: { Array($0.tokens.prefix(2)) },
                 change: {
                     $0.runsInBackground = round % 2 == 1
                     $0.maxRunningRequests = 2
+                    $0.treeWidth = round % 3 > 0 ? 1 + round / 6 % 2 : 0
                 }
             ).engine
             for index in 0..<random.int(0..<5) {
-                _ = try engine.submit(tokenRequest([Int32(index + 1), 7, 8], 1 + random.int(0..<40)))
+                let length = 1 + random.int(0..<40)
+                var request = tokenRequest([Int32(index + 1), 7, 8], length, temperature: [0, 1][random.int(0..<2)])
+                request.verification = VerificationKind.allCases[random.int(0..<3)]
+                let id = try engine.submit(request)
+                guard random.int(0..<2) == 0 else { continue }
+                let offered = (0..<random.int(0..<6)).map { _ in Int32(random.int(1..<319)) }
+                let problem = failure { try engine.offerDraft(id, position: random.int(0..<8), tokens: offered) }
+                #expect(problem == nil || problem?.code == .notFound && round % 2 == 1)
             }
             for _ in 0..<random.int(0..<12) {
                 if round % 2 == 0 { _ = try engine.step() } else { _ = engine.poll(timeout: 50) }

@@ -28,18 +28,8 @@ import Testing
         }
     }
 
-    /// Every prompt greedy and with a seed.
     private static let requests = Result {
-        try (TestModels.builtInPrompts + TestModels.sharedPrompts(2)).flatMap { prompt in
-            [Float(0), 0.8].map { temperature in
-                var request = RequestOptions()
-                request.prompt = .text(prompt)
-                request.maxTokens = 40
-                request.seed = 77
-                request.sampling.temperature = temperature
-                return request
-            }
-        }
+        seededRequests(TestModels.builtInPrompts + (try TestModels.sharedPrompts(2)))
     }
     private static let reference = Result { try generateAlone(plain(nil), requests.get()) }
 

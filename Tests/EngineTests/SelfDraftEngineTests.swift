@@ -1,5 +1,6 @@
 import Engine
 import Formats
+import Kernels
 import Model
 import Scheduling
 import Speculation
@@ -37,5 +38,25 @@ import Testing
         #expect(statistics.draftPasses > 0)
         // Nearly the same model mostly agrees.
         #expect(Double(statistics.acceptedTokens) > 0.5 * Double(statistics.draftTokens))
+    }
+
+    /// What the engine begins with before any pass was timed.
+    @Test func theGuessCountsTheSharedOutputMatrix() throws {
+        var shape = TinyLlama.Shape()
+        shape.layers = 24
+        let (tiny, folder) = (try TinyLlama(.q8_0, shape: shape), try TemporaryFolder())
+        let target = try LanguageModel(path: folder.write(tiny.file.bytes, to: "model.gguf"), threads: 1)
+        let draft = try target.makeDraft(threads: 1)
+        let padded = (tiny.vocabularySize + 15) / 16 * 16
+        // Neither the embedding nor the norms: two for each layer, and one behind.
+        let multiplied = target.parameters - (tiny.vocabularySize + 2 * shape.layers + 1) * shape.width
+        let expected = PassCosts.guess(
+            weightsBytes: draft.weightsBytes + padded * shape.width / 32 * 34, parameters: multiplied,
+            kvBytesPerToken: try KVCache.bytesPerToken(target.configuration, .f16), maxRows: 64, threads: 1)
+        func guess(_ model: LanguageModel) throws -> PassCosts {
+            try PassCosts.guess(model, kvFormat: .f16, maxRows: 64, threads: 1)
+        }
+        #expect(try guess(draft) == expected)
+        #expect(try guess(draft).base(rows: 1) < guess(target).base(rows: 1))
     }
 }

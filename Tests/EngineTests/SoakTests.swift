@@ -24,16 +24,35 @@ import Testing
             request.logprobs = kind % 6 == 0 ? 2 : nil
             request.promptLogprobs = kind % 7 == 0 ? 1 : nil
             request.stopTokens = [Int32(random.int(1..<319))]
+            request.verification = VerificationKind.allCases[kind / 2 % 3]
+            if isDrawn(request) { (request.stopTokens, request.ignoresEndOfGeneration) = ([], true) }
             return request
         }
     }()
 
+    /// Whether the text depends on drafts; its length does not, as nothing ends it before.
+    fileprivate static func isDrawn(_ request: RequestOptions) -> Bool {
+        request.verification != .coupled && !request.sampling.isGreedy
+    }
+
+    /// Of the four tokens that the scripted target may well say next, the one of that number; and so on.
+    private static func guesses(after token: Int32?, _ number: Int) -> [Int32] {
+        var token = token ?? 0
+        return (0..<3).map { _ in
+            var successors = SplitMix64(seed: UInt64(bitPattern: Int64(token)))
+            for _ in 0...number { token = Int32(successors.int(1..<319)) }
+            return token
+        }
+    }
+
     private static func engine() throws -> ScriptedEngine {
         let blockBytes = try ScriptedEngine().engine.sizing.kvBytesPerToken * kvBlockTokens
         return try ScriptedEngine(
-            draftTokens: 3, drafts: { Array($0.tokens.suffix(3)) },
+            draftTokens: 3, drafts: { guesses(after: $0.tokens.last, 0) },
+            others: { guesses(after: $0.tokens.last, 1) },
             change: {
                 $0.runsInBackground = true
+                $0.treeWidth = 2
                 $0.kvBudgetBytes = 14 * blockBytes
                 $0.maxRunningRequests = 8
                 // Less than what the threads have in flight, so that some are turned away.
@@ -47,11 +66,13 @@ import Testing
         #expect(alone.problems.isEmpty)
         let scripted = try Self.engine()
         let engine = scripted.engine
-        let ledger = Shared(SoakLedger(alone: alone.outcomes, submitters: Self.threads))
+        let ledger = Shared(
+            SoakLedger(alone: alone.outcomes, isDrawn: Self.kinds.map(Self.isDrawn), submitters: Self.threads))
         let seconds = getenv("FTK_SOAK_SECONDS").flatMap { Int64(String(cString: $0)) }
         let end = seconds.map { monotonicMicroseconds() + $0 * 1_000_000 }
         let workers = try (0..<Self.threads).map { number in
-            let worker = SoakWorker(number: number, kinds: Self.kinds, engine: engine, ledger: ledger)
+            let worker = SoakWorker(
+                number: number, kinds: Self.kinds, alone: alone.outcomes, engine: engine, ledger: ledger)
             return try #require(
                 startThread {
                     worker.submit { round in
@@ -69,10 +90,14 @@ import Testing
         #expect(engine.snapshot().finishedRequests == result.submitted)
         #expect(engine.poll(timeout: 0).isEmpty)
         #expect(result.submitted >= Self.threads && result.cancelled > 0 && result.cancelled < result.submitted)
+        let figures = engine.snapshot()
+        #expect(result.offered > 0 && figures.acceptedTokens > 0 && figures.acceptedBranches > 0)
         if let seconds {
             print(
                 "\(result.submitted) requests in \(seconds) s, \(result.cancelled) of them cancelled,",
-                "\(result.refused) refused, \(engine.snapshot().preemptions) preemptions")
+                "\(result.refused) refused, \(figures.preemptions) preemptions; \(result.offered) drafts offered,",
+                "\(figures.acceptedTokens) of \(figures.draftTokens) drafted tokens accepted,",
+                "\(figures.acceptedBranches) of \(figures.branchTokens) on branches")
         }
     }
 }
@@ -81,10 +106,12 @@ import Testing
 private struct SoakWorker: Sendable {
     let number: Int
     let kinds: [RequestOptions]
+    let alone: [Outcome]
     let engine: InferenceEngine
     let ledger: Shared<SoakLedger>
 
-    /// Submits while `goesOn`, which is given the number of requests so far; cancels some and polls in between.
+    /// Submits while `goesOn`, which is given the number of requests so far; drafts for some, cancels some and polls in
+    /// between.
     func submit(while goesOn: (_ round: Int) -> Bool) {
         var random = SplitMix64(seed: UInt64(number))
         var round = 0
@@ -94,6 +121,7 @@ private struct SoakWorker: Sendable {
                 let id = try engine.submit(kinds[kind])
                 round += 1
                 ledger.use { $0.claim(id, kind) }
+                if random.int(0..<2) == 0 { offer(id, kind, &random) }
                 // Its own request, or one of any other thread that may have ended long ago.
                 if random.int(0..<4) == 0 { cancel(random.int(0..<2) == 0 ? id : id - min(id - 1, 40)) }
             } catch let problem as Failure where problem.code == .queueFull {
@@ -123,7 +151,20 @@ private struct SoakWorker: Sendable {
 
     private func cancel(_ id: UInt64) {
         ledger.use { $0.expectCancel(id) }
-        let problem = failure { try engine.cancel(id) }
+        check(failure { try engine.cancel(id) })
+    }
+
+    /// What the request gives alone, from some place on and not always right.
+    private func offer(_ id: UInt64, _ kind: Int, _ random: inout SplitMix64) {
+        let position = random.int(0..<alone[kind].tokens.count + 1)
+        var tokens = Array(alone[kind].tokens.dropFirst(position))
+        if random.int(0..<3) == 0, !tokens.isEmpty { tokens[random.int(0..<tokens.count)] = 7 }
+        let problem = failure { try engine.offerDraft(id, position: position, tokens: tokens) }
+        if problem == nil { ledger.use { $0.offered += 1 } } else { check(problem) }
+    }
+
+    /// The request may have ended.
+    private func check(_ problem: Failure?) {
         if let problem, problem.code != .notFound { ledger.use { $0.problems.append(problem.message) } }
     }
 }
@@ -140,9 +181,12 @@ private struct SoakLedger {
     }
 
     let alone: [Outcome]
+    /// Of which kinds only the length is known.
+    let isDrawn: [Bool]
     /// Threads that may submit more.
     var submitters: Int
     var refused = 0
+    var offered = 0
     var problems: [String] = []
     private(set) var submitted = 0
     private(set) var finished = 0
@@ -151,8 +195,9 @@ private struct SoakLedger {
     private var settled = Set<UInt64>()
     private var cancelRequested = Set<UInt64>()
 
-    init(alone: [Outcome], submitters: Int) {
+    init(alone: [Outcome], isDrawn: [Bool], submitters: Int) {
         self.alone = alone
+        self.isDrawn = isDrawn
         self.submitters = submitters
     }
 
@@ -201,19 +246,21 @@ private struct SoakLedger {
             cancelled += 1
             if !cancelRequested.contains(id) { problems.append("request \(id) was cancelled by nobody") }
         }
-        if let problem = difference(account, alone[kind], finish.reason) {
+        if let problem = difference(account, kind, finish.reason) {
             problems.append("request \(id): \(problem)")
         }
         accounts[id] = nil
         settled.insert(id)
     }
 
-    private func difference(_ account: Account, _ outcome: Outcome, _ reason: FinishReason) -> String? {
+    private func difference(_ account: Account, _ kind: Int, _ reason: FinishReason) -> String? {
+        let outcome = alone[kind]
         let isCut = reason == .cancelled
         if !isCut && reason != outcome.reason { return "ended by \(reason.name)" }
         if account.tokens > outcome.tokens.count || (!isCut && account.tokens < outcome.tokens.count) {
             return "\(account.tokens) tokens, \(outcome.tokens.count) alone"
         }
+        if isDrawn[kind] { return nil }
         var counts: [Int32: Int] = [:]
         for token in outcome.tokens.prefix(account.tokens) { counts[token, default: 0] += 1 }
         if counts != account.counts { return "other tokens" }

@@ -14,6 +14,8 @@ final class ToyExecutor: StepExecutor {
     /// Work that a pass takes besides its rows, in rounds.
     private let effort: Int
     private(set) var problems: [String] = []
+    /// Called before each pass with its tokens; may throw.
+    var onForward: ((_ tokens: [Int32]) throws -> Void)?
 
     private var slots: [Int: (position: Int32, token: Int32)] = [:]
     private var contexts: [(Int, Int)] = []
@@ -44,6 +46,7 @@ final class ToyExecutor: StepExecutor {
     }
 
     func forward(_ batch: RowBatch) throws {
+        try onForward?(batch.rows.map(\.token))
         var work = SplitMix64(seed: spent)
         var sum: UInt64 = 0
         for _ in 0..<effort { sum ^= work.next() }

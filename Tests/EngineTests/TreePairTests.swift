@@ -31,17 +31,7 @@ import Testing
         }
     }
 
-    /// Every prompt greedy and with a seed.
-    private static let requests = TestModels.builtInPrompts.flatMap { prompt in
-        [Float(0), 0.8].map { temperature in
-            var request = RequestOptions()
-            request.prompt = .text(prompt)
-            request.maxTokens = 40
-            request.seed = 77
-            request.sampling.temperature = temperature
-            return request
-        }
-    }
+    private static let requests = seededRequests(TestModels.builtInPrompts)
     private static let reference = Result { try generateAlone(plain(), requests) }
 
     @Test(arguments: [1, 2, 3, 4, 6, 8, 16], [EngineOptions.DrafterKind.model, .auto])

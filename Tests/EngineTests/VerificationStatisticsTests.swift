@@ -10,7 +10,7 @@ import Testing
 /// engine's own path with models whose law is known.
 @Suite(.serialized) struct VerificationStatisticsTests {
     private static let (target, draft) = ToyExecutor.pair(seed: 6)
-    /// Of each run; a way to verify has three.
+    /// Of each run; a way to verify has four.
     private static let draws = 72_000
     private static let length = 120
     private static let prompt: [Int32] = [10, 11]
@@ -42,7 +42,8 @@ import Testing
         guess: @escaping (DraftRequest) -> [Int32] = { request in
             let last = request.tokens.last ?? 10
             return [last ^ 1, last, 23 - last]
-        }
+        },
+        prepare: (_ target: ToyExecutor, _ draft: ToyExecutor, _ options: inout EngineOptions) -> Void = { _, _, _ in }
     ) throws -> Run {
         let model = try TestModels.random("llama2")
         let vocabulary = model.configuration.vocabularySize
@@ -53,8 +54,9 @@ import Testing
         options.maxQueuedRequests = 4096
         // Where it is the policy's choice passes of the target are dear, so that drafts pay.
         let executor = ToyExecutor(
-            vocabularySize: vocabulary, logits: target, effort: policy == .goodput ? 300_000 : 0)
+            vocabularySize: vocabulary, logits: target, effort: [.goodput: 300_000, .adaspec: 900_000][policy] ?? 0)
         let drafter = ToyExecutor(vocabularySize: vocabulary, logits: draft)
+        prepare(executor, drafter, &options)
         let engine = try InferenceEngine(
             target: model, options: options, executor: executor,
             drafter: ScriptedDrafter(drafts == .model ? { _ in [] } : guess),
@@ -102,8 +104,8 @@ import Testing
         return statistic
     }
 
-    /// Wilson and Hilferty's approximation of the value that chance exceeds three times in ten million: under `goodput` the
-    /// lengths of drafts depend on times, so no run is like another.
+    /// Wilson and Hilferty's approximation of the value that chance exceeds three times in ten million: under `goodput` and
+    /// `adaspec` the lengths of drafts depend on times, so no run is like another.
     private static func bound(runs: Int) -> Double {
         let k = Double(48 * runs)
         let root = 1 - 2 / (9 * k) + 5 * (2 / (9 * k)).squareRoot()
@@ -116,16 +118,22 @@ import Testing
             try Self.modelRuns.get()[Int(verification.rawValue)], try Self.run(verification, .static, .guesses),
         ]
         let adaptive = try Self.run(verification, .goodput, .both)
-        let runs = fixed + [adaptive]
+        // How far it drafts, and what it verifies of that, follows from how sure the draft model is of each token.
+        let confident = try Self.run(verification, .adaspec, .model)
+        let runs = fixed + [adaptive, confident]
         #expect(runs.allSatisfy { $0.problems.isEmpty })
         #expect(runs.reduce(0) { $0 + $1.texts.reduce(0) { $0 + $1.count } } > 200_000)
         let statistics = try runs.map { try Self.statistic($0.texts) }
         #expect(statistics.allSatisfy { $0 < Self.bound(runs: 1) })
-        #expect(statistics.reduce(0, +) < Self.bound(runs: 3))
+        #expect(statistics.reduce(0, +) < Self.bound(runs: 4))
         // Speculation took place.
         #expect(fixed.allSatisfy { $0.statistics.draftTokens > 50_000 && $0.tokensPerStep > 1.3 })
         #expect(fixed.map { $0.statistics.draftPasses > 0 } == [true, false])
         #expect(adaptive.statistics.draftTokens > 500 && adaptive.statistics.draftPasses > 0)
+        #expect(confident.statistics.draftTokens > 10_000 && confident.tokensPerStep > 1.3)
+        // Of more than one length.
+        #expect(confident.statistics.acceptedPerPosition[1] > 500)
+        #expect(confident.statistics.draftTokens < 6 * confident.statistics.drafts)
     }
 
     /// The statistic finds a bias: a drafter that knows how its draft will be tested offers a token only where that helps it.
@@ -134,6 +142,26 @@ import Testing
         let run = try Self.run(verification, .static, .guesses, draws: 24_000) { request in
             (request.coins?.coin(.acceptance, 0) ?? 1) < 0.3 ? [11] : []
         }
+        #expect(run.problems.isEmpty)
+        #expect(try Self.statistic(run.texts) > 2 * Self.bound(runs: 1))
+    }
+
+    /// And that of a cut that looks at what was drawn: a draft is dropped, by way of a pass that fails, if a certain token is
+    /// among its first ones.
+    @Test(arguments: [VerificationKind.rejection, .block])
+    func aCutByWhatWasDrawnIsFound(_ verification: VerificationKind) throws {
+        let run = try Self.run(
+            verification, .static, .model, draws: 24_000,
+            prepare: { target, draft, options in
+                options.maxRunningRequests = 1
+                // A step's first pass of the draft model is for tokens that are in the text already.
+                var isFirst = true
+                target.onForward = { _ in isFirst = true }
+                draft.onForward = { tokens in
+                    defer { isFirst = false }
+                    if !isFirst, tokens.contains(12) { throw Failure(.internalError, "dropped") }
+                }
+            })
         #expect(run.problems.isEmpty)
         #expect(try Self.statistic(run.texts) > 2 * Self.bound(runs: 1))
     }

@@ -43,6 +43,13 @@ import Testing
         return twin
     }
 
+    /// Weights of a layer's matrices.
+    private static func layerWeights(_ shape: TinyLlama.Shape) -> Int {
+        let keys = shape.kvHeads * shape.headDimension
+        let rows = 2 * shape.width + 2 * keys + 2 * shape.feedForward
+        return rows * shape.width + shape.width * shape.feedForward
+    }
+
     private static let tokens: [Int32] = (0..<40).map { ($0 * 37 + 5) % 319 }
 
     /// Few layers make the output matrix a large part of a pass, many a small one.
@@ -59,14 +66,24 @@ import Testing
         #expect(ours.differing(from: try Machine(twin).run(Self.tokens)).isEmpty)
         #expect(ours.differing(from: try Machine(model).run(Self.tokens)).count > 30)
         #expect(draft.weightsBytes == plan.weightsBytes)
-        let shape = tiny.shape
-        let keys = shape.kvHeads * shape.headDimension
-        let rows = 2 * shape.width + 2 * keys + 2 * shape.feedForward
-        let layerBytes = (rows * shape.width + shape.width * shape.feedForward) / 32 * 18
-        let outputBytes = (tiny.vocabularySize + 15) / 16 * 16 * shape.width / 32 * 18
+        let layerBytes = Self.layerWeights(tiny.shape) / 32 * 18
+        let outputBytes = (tiny.vocabularySize + 15) / 16 * 16 * tiny.shape.width / 32 * 18
         #expect(draft.weightsBytes == layers * layerBytes + (plan.sharesOutput ? 0 : outputBytes))
         #expect(draft.quantization == "Q4_0" && draft.parameters == model.parameters)
         #expect(draft.configuration.layers == layers && draft.tokenizer === model.tokenizer)
+    }
+
+    /// Passes read what is shared too, and of the embedding only rows; they multiply as the model's do.
+    @Test(arguments: [2, 24]) func passesReadWhatIsShared(_ layers: Int) throws {
+        let tiny = try Self.tiny(.q8_0, layers: layers)
+        let model = try load(tiny)
+        let draft = try model.makeDraft(threads: 1)
+        let (inLayers, width) = (layers * Self.layerWeights(tiny.shape), tiny.shape.width)
+        let inOutput = (tiny.vocabularySize + 15) / 16 * 16 * width
+        #expect(model.passBytes == (inLayers + inOutput) / 32 * 34)
+        #expect(draft.passBytes == inLayers / 32 * 18 + inOutput / 32 * (layers == 24 ? 34 : 18))
+        #expect(draft.passBytes - draft.weightsBytes == (layers == 24 ? inOutput / 32 * 34 : 0))
+        for one in [model, draft] { #expect(one.rowMultiplications == inLayers + tiny.vocabularySize * width) }
     }
 
     /// Rows that are no whole blocks stay as they are.

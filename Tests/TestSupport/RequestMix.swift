@@ -69,3 +69,17 @@ package func mixedRequests(
     }
     return requests
 }
+
+/// Every prompt greedy and with a seed.
+package func seededRequests(_ prompts: [String]) -> [RequestOptions] {
+    prompts.flatMap { prompt in
+        [Float(0), 0.8].map { temperature in
+            var request = RequestOptions()
+            request.prompt = .text(prompt)
+            request.maxTokens = 40
+            request.seed = 77
+            request.sampling.temperature = temperature
+            return request
+        }
+    }
+}

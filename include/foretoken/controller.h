@@ -146,7 +146,12 @@ ftk_status ftk_controller_begin(ftk_controller *controller, const ftk_controller
 ftk_status ftk_controller_extend(ftk_controller *controller, const ftk_controller_draft *drafts, size_t draft_count,
                                  uint32_t *goes_on);
 
-/* `drafts` are complete, those that are copied too. The first `lengths` tokens of each are to be verified. */
+/* `drafts` are complete, those that are copied too. The first `lengths` tokens of each are to be verified.
+ *
+ * Not so where tokens are drawn from a distribution and verified by a ratio test (rejection sampling or block verification): to
+ * leave one out because of what was drawn bends the distribution of the text. All that was drawn is verified, its rows come off
+ * row_budget before those of others, and verified_tokens says so. What limits such a draft has to be settled before the token
+ * is drawn: the wish, goes_on, and a row and memory that are there for it. */
 ftk_status ftk_controller_select(ftk_controller *controller, const ftk_controller_draft *drafts, size_t draft_count,
                                  uint32_t *lengths);
 
