@@ -33,6 +33,42 @@ import Testing
         #expect(reason(wish(PolicyScene.matching(1, found), stairs), 1) == .gain)
     }
 
+    /// Speaks for the drafters that it bars, and only of requests that have those.
+    @Test(arguments: [DraftSource.model, .lookup]) func whoseGuardItIs(_ barred: DraftSource) {
+        let cheap = PolicyScene.costs(PolicyScene.line(1000), draft: 10)
+        // And the draft model is not worth a try either.
+        let dear = PolicyScene.costs(PolicyScene.line(1, perRow: 1000), draft: 100_000)
+        let (drafting, matching) = (PolicyScene.drafting(1), PolicyScene.matching(1, [1, 1, 1]))
+        // Drafts are right, and take a hundred times as long as they should, until they are barred.
+        var policy = GoodputPolicy(costs: cheap)
+        let view = PolicyScene.view([barred == .model ? drafting : matching])
+        var drafts = 0
+        for _ in 0..<40 {
+            let wish = policy.begin(view, cheap)[0]
+            if drafts > 0, wish.length == 0 { break }
+            drafts += wish.length > 0 ? 1 : 0
+            var outcome = PolicyScene.outcome([
+                PolicyScene.outcome(1, length: wish.length, accepted: wish.length, source: barred)
+            ])
+            outcome.targetTime = wish.length > 0 ? 100_000 : 1000
+            outcome.stepTime = outcome.targetTime
+            policy.commit(view, cheap, outcome)
+        }
+        #expect((8..<30).contains(drafts))
+        func reason(_ request: DecodingView) -> DraftLimit? {
+            var policy = policy
+            let wish = policy.begin(PolicyScene.view([request]), dear)[0]
+            return wish.length == 0 ? wish.limit : nil
+        }
+        var both = drafting
+        both.proposals = matching.proposals
+        #expect(reason(drafting) == (barred == .model ? .guard : .gain))
+        #expect(reason(matching) == (barred == .model ? .gain : .guard))
+        #expect(reason(both) == .guard)
+        both.room = 0
+        #expect(reason(both) == .end && reason(PolicyScene.matching(1, [])) == .drafter)
+    }
+
     @Test func expectedTokensAreOneAndTheSurvivals() {
         let costs = PolicyScene.costs(PolicyScene.line(1000))
         let policy = GoodputPolicy(costs: costs)

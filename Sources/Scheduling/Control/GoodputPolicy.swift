@@ -44,6 +44,9 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// only if the other requests of that step come sooner too.
     private static let dearer = 1.25
 
+    /// A set of rows may miss the best rate by this share: to find a better one would take longer than it spares.
+    private static let tolerance = 0.0005
+
     package mutating func forget(_ id: UInt64) { survival.forget(id) }
 
     /// Whether speculation has to win by so much before it is begun.
@@ -72,6 +75,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             guard isNeeded && isFirst || pays(choice, view, plain) && value(choice, view) > value(best, view)
             else { continue }
             (best, sources) = (choice, assignment.map { $0?.source })
+            step.expected = best
         }
         if view.prefillRows == 0 { step.lambda = best.rate }
         step.expected = best
@@ -80,9 +84,10 @@ package struct GoodputPolicy: SpeculationPolicy {
         return step.wishes
     }
 
-    private mutating func plainChoice(_ view: StepView, _ costs: StepCosts) -> RowSolver.Choice {
-        solver.pose(view, costs, lanes: view.requests.map { RowSolver.Lane(context: $0.context) })
-        return solver.plain
+    private func plainChoice(_ view: StepView, _ costs: StepCosts) -> RowSolver.Choice {
+        RowSolver.Choice(
+            lengths: [Int](repeating: 0, count: view.requests.count), tokens: Double(view.requests.count),
+            time: costs.targetTime(view, drafted: 0, attended: 0))
     }
 
     /// In steady decoding a step is worth its rate. One that carries prompts is worth what it gives over the usual pace:
@@ -112,8 +117,10 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     private func reasonForNone(_ request: DecodingView) -> DraftLimit {
         if request.room == 0 { return .end }
-        if request.proposals.isEmpty && request.draftBacklog == 0 { return .drafter }
-        return modelGuard.isOff || retrievalGuard.isOff ? .guard : .gain
+        let (hasModel, hasProposals) = (request.draftBacklog > 0, !request.proposals.isEmpty)
+        if !hasModel && !hasProposals { return .drafter }
+        // A guard is a reason for the requests that have what it bars.
+        return hasModel && modelGuard.isOff || hasProposals && retrievalGuard.isOff ? .guard : .gain
     }
 
     // MARK: Lanes
@@ -170,7 +177,8 @@ package struct GoodputPolicy: SpeculationPolicy {
         // The rest of the request gains as drafts for all would in this step. Where prompts take part, a row takes as much
         // from them as it gains elsewhere. That half of the price is enough was found on virtual time: whom nobody drafts
         // for is slowed down by the drafts of the others.
-        let choice = solve(view, costs, lanes)
+        pose(view, costs, lanes)
+        let choice = solver.best(lambda: latestRate[view.requests.count] ?? step.lambda)
         let gain = choice.tokens - plain.tokens - step.lambda * (choice.time - plain.time)
         let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
         let perToken =
@@ -194,13 +202,8 @@ package struct GoodputPolicy: SpeculationPolicy {
     private func modelLane(_ request: DecodingView, _ costs: StepCosts) -> Candidate? {
         let most = min(request.room, maxDraft)
         guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
-        var product = 1.0
         var survivals: [Double] = []
-        for depth in 0..<most {
-            product *= survival.expected(depth: depth, request: request.id)
-            if product < 0.01 { break }
-            survivals.append(product)
-        }
+        survival.extend(&survivals, to: most, request: request.id)
         var lane = lane(request, survivals, DraftView(source: .model, features: []))
         lane.usesModel = true
         return Candidate(source: .model, lane: lane)
@@ -229,13 +232,20 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
     }
 
-    private mutating func solve(_ view: StepView, _ costs: StepCosts, _ lanes: [Candidate?]) -> RowSolver.Choice {
+    private mutating func pose(_ view: StepView, _ costs: StepCosts, _ lanes: [Candidate?]) {
         solver.pose(
             view, costs,
             lanes: zip(view.requests, lanes).map { $1?.lane ?? RowSolver.Lane(context: $0.context) })
+    }
+
+    private mutating func solve(_ view: StepView, _ costs: StepCosts, _ lanes: [Candidate?]) -> RowSolver.Choice {
+        pose(view, costs, lanes)
         guard view.prefillRows == 0 else { return solver.best(lambda: step.lambda) }
-        let choice = solver.bestRate(guess: latestRate[view.requests.count] ?? step.lambda)
-        latestRate[view.requests.count] = choice.rate
+        let isNeeded = lanes.contains { $0?.lane.required ?? 0 > 0 }
+        let floor = isNeeded ? 0 : step.expected?.rate ?? step.lambda
+        let choice = solver.bestRate(
+            guess: max(floor, latestRate[view.requests.count] ?? step.lambda), tolerance: Self.tolerance, above: floor)
+        latestRate[view.requests.count] = max(floor, choice.rate)
         return choice
     }
 
@@ -307,12 +317,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             var survivals = survival.survivals(draft, request: request.id)
             let isModel = draft.source == .model
             if goesOn, isModel, draft.features.count == deepest {
-                var product = survivals.last ?? 1
-                for depth in survivals.count..<max(survivals.count, step.wishes[index].length) {
-                    product *= survival.expected(depth: depth, request: request.id)
-                    if product < 0.01 { break }
-                    survivals.append(product)
-                }
+                survival.extend(&survivals, to: step.wishes[index].length, request: request.id)
             }
             var lane = lane(request, survivals, draft)
             lane.usesModel = isModel

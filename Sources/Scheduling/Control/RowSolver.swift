@@ -49,51 +49,135 @@ package struct RowSolver: Sendable {
         /// Passes of the draft model that it needs.
         let passes: Int32
         let context: Int
+
+        /// Of equals drafted tokens before branches, then the shallower first, so that sets stay closed; then the earlier
+        /// request.
+        static func precedes(_ first: Row, _ second: Row) -> Bool {
+            if first.value != second.value { return first.value > second.value }
+            if first.isBranch != second.isBranch { return second.isBranch }
+            return first.depth != second.depth ? first.depth < second.depth : first.lane < second.lane
+        }
+    }
+
+    /// What the rows of a lane cost besides their places in the target's pass, in expected tokens.
+    private struct Prices {
+        let row: Double
+        /// Of a row that has to be drafted first, from position `drafted` on.
+        let drafting: Double
+        let required: Int
+        let drafted: Int
+        let context: Int
+        /// Where the lane's rows end.
+        let end: Int
     }
 
     package private(set) var lanes: [Lane] = []
     private var view = StepView()
     private var costs: StepCosts
-    /// Time that is spent already.
-    private var sunk = 0.0
+    /// The step without drafts, whose prices are in the tables; time that is spent already is part of it.
+    private var tabulated = (rows: 0, time: -1.0)
     private var rows: [Row] = []
+    private var branchRows: [Row] = []
+    /// The next drafted row of each lane, as a heap.
+    private var heads: [Row] = []
+    private var prices: [Prices] = []
     private var members: [Int] = []
     private var deepest = 0
     private var required = 0
     /// The target's time with so many drafted rows, attention left out; and what one more request adds to a draft pass.
     private var targetTimes: [Double] = []
+    /// With so many drafted rows, the least that some more take, in time for each; infinite where there are no more.
+    private var leastPrices: [Double] = []
+    /// The least of them with so many rows or fewer.
+    private var leastUpTo: [Double] = []
+    private var corners: [Int] = []
     private var joiningTimes: [Double] = []
     private var draftContext = 0.0
+    /// For each depth of the draft model the most that the rows of it, or of a deeper one, are worth together.
+    private var mostWorth: [Double] = []
 
     package init(costs: StepCosts) { self.costs = costs }
 
     /// `lanes` has one element for each of the view's requests.
     package mutating func pose(_ view: StepView, _ costs: StepCosts, lanes: [Lane], sunk: Double = 0) {
+        let most = max(0, min(view.rowBudget, lanes.reduce(0) { $0 + $1.survivals.count + $1.branches.count }))
+        let plain = (
+            rows: view.requests.count + view.prefillRows,
+            time: sunk + costs.targetTime(view, drafted: 0, attended: 0)
+        )
+        let isKnown = most < targetTimes.count && plain == tabulated && costs.target == self.costs.target
         self.view = view
         self.costs = costs
         self.lanes = lanes
-        self.sunk = sunk
         deepest = lanes.reduce(0) { $1.usesModel ? max($0, $1.survivals.count) : $0 }
         required = lanes.reduce(0) { $0 + min($1.required, $1.survivals.count) }
-        tabulate()
+        if !isKnown {
+            tabulated = plain
+            tabulateTarget(most)
+        }
+        tabulateDraft()
     }
 
     /// Looks prices up once for all sets.
-    private mutating func tabulate() {
-        let baseRows = lanes.count + view.prefillRows
-        let rest = sunk + costs.targetTime(view, drafted: 0, attended: 0) - costs.target.base(rows: baseRows)
-        let most = min(view.rowBudget, lanes.reduce(0) { $0 + $1.survivals.count + $1.branches.count })
+    private mutating func tabulateTarget(_ most: Int) {
+        let rest = tabulated.time - costs.target.base(rows: tabulated.rows)
         targetTimes.removeAll(keepingCapacity: true)
-        for count in 0...max(0, most) { targetTimes.append(rest + costs.target.base(rows: baseRows + count)) }
+        for count in 0...most { targetTimes.append(rest + costs.target.base(rows: tabulated.rows + count)) }
+        tabulateLeastPrices()
+    }
+
+    private mutating func tabulateDraft() {
         joiningTimes.removeAll(keepingCapacity: true)
         draftContext = 0
         guard let draft = costs.draft, deepest > 0 else { return }
         draftContext = draft.perContext + draft.perAttended
+        tabulateWorth()
         var before = 0.0
         for count in 0..<lanes.count {
             let time = draft.base(rows: count + 1)
             joiningTimes.append(time - before)
             before = time
+        }
+    }
+
+    /// From right to left along the lower convex hull of the times.
+    private mutating func tabulateLeastPrices() {
+        leastPrices.removeAll(keepingCapacity: true)
+        leastPrices.append(contentsOf: repeatElement(.infinity, count: targetTimes.count))
+        corners.removeAll(keepingCapacity: true)
+        corners.append(targetTimes.count - 1)
+        func slope(_ from: Int, _ to: Int) -> Double { (targetTimes[to] - targetTimes[from]) / Double(to - from) }
+        for count in targetTimes.indices.dropLast().reversed() {
+            var least = slope(count, corners[corners.count - 1])
+            while corners.count > 1 {
+                let next = slope(count, corners[corners.count - 2])
+                guard next <= least else { break }
+                least = next
+                corners.removeLast()
+            }
+            leastPrices[count] = least
+            corners.append(count)
+        }
+        leastUpTo.removeAll(keepingCapacity: true)
+        var least = Double.infinity
+        for price in leastPrices {
+            least = min(least, price)
+            leastUpTo.append(least)
+        }
+    }
+
+    private mutating func tabulateWorth() {
+        mostWorth.removeAll(keepingCapacity: true)
+        mostWorth.append(contentsOf: repeatElement(0, count: deepest))
+        for lane in lanes where lane.usesModel {
+            for depth in min(lane.drafted, lane.survivals.count)..<lane.survivals.count {
+                let worth = lane.survivals[depth]
+                let branch = depth < lane.branches.count ? max(0, min(lane.branches[depth], worth)) : 0
+                mostWorth[depth] += worth + branch
+            }
+        }
+        for depth in mostWorth.indices.dropLast().reversed() {
+            mostWorth[depth] = max(mostWorth[depth], mostWorth[depth + 1])
         }
     }
 
@@ -108,11 +192,12 @@ package struct RowSolver: Sendable {
 
     /// The set with the largest E - lambda·T.
     package mutating func best(lambda: Double) -> Choice {
-        rank(lambda)
+        let limit = deepestUse(lambda)
+        rank(lambda, limit: limit)
         var winner = (objective: -Double.infinity, depth: 0, count: 0, tokens: 0.0, time: 0.0)
         let first = max(shallowest, settled)
-        for depth in first...max(first, deepest) {
-            sweep(depth) { count, tokens, time in
+        for depth in first...max(first, limit) {
+            sweep(depth, lambda) { count, tokens, time in
                 let objective = tokens - lambda * time
                 if objective > winner.objective { winner = (objective, depth, count, tokens, time) }
             }
@@ -121,12 +206,19 @@ package struct RowSolver: Sendable {
         return Choice(lengths: lengths, branches: branches, tokens: winner.tokens, time: winner.time)
     }
 
-    /// The set with the largest E / T. The search may begin anywhere, and ends soonest if that is near: at `guess`, such as
-    /// what came out in a step like this one.
-    package mutating func bestRate(guess: Double? = nil) -> Choice {
-        var current = best(lambda: guess ?? plain.rate)
+    /// The set with the largest E / T, or one whose rate is not below that by more than the share `tolerance`. The search may
+    /// begin anywhere, and ends soonest if that is near: at `guess`, such as what came out in a step like this one. It ends
+    /// too when no set has a larger rate than `floor`.
+    package mutating func bestRate(guess: Double? = nil, tolerance: Double = 1e-12, above floor: Double = 0) -> Choice {
+        var lambda = guess ?? plain.rate
+        var current = best(lambda: lambda)
         for _ in 0..<16 {
-            let next = best(lambda: current.rate)
+            // No set has more than lambda·T + gain tokens, nor takes less time than none.
+            let gain = current.tokens - lambda * current.time
+            let bound = lambda + max(0, gain) / (targetTimes.first ?? current.time)
+            if bound <= max(floor, current.rate * (1 + tolerance)) { break }
+            lambda = current.rate
+            let next = best(lambda: lambda)
             guard next.rate > current.rate * (1 + 1e-12) else { break }
             current = next
         }
@@ -145,48 +237,124 @@ package struct RowSolver: Sendable {
         lanes.reduce(deepest) { $1.usesModel && $1.survivals.count > $1.drafted ? min($0, $1.drafted) : $0 }
     }
 
-    private mutating func rank(_ lambda: Double) {
+    /// No set gains by a pass of the draft model for this depth or a deeper one: the first row of a pass pays for all of it,
+    /// and all rows of the depth together are not worth that.
+    private func deepestUse(_ lambda: Double) -> Int {
+        let first = max(shallowest, settled)
+        guard let pass = joiningTimes.first, first < deepest else { return deepest }
+        return (first..<deepest).first { mostWorth[$0] <= lambda * pass } ?? deepest
+    }
+
+    /// What a row has to be worth over its attention, or no set loses without it: as many rows of the best set as are worth
+    /// more have their places already, and from there on each takes more time than it is worth.
+    private func leastWorth(_ lambda: Double) -> Double {
+        var worth = lambda * leastUpTo[0]
+        for _ in 0..<4 {
+            let next = min(worth, lambda * leastUpTo[min(rowsWorth(worth, lambda), leastUpTo.count - 1)])
+            if next == worth { return worth }
+            worth = next
+        }
+        return lambda * leastUpTo[leastUpTo.count - 1]
+    }
+
+    /// How many rows are worth more than that, or required.
+    private func rowsWorth(_ worth: Double, _ lambda: Double) -> Int {
+        var count = 0
+        for lane in lanes {
+            let floor = worth + lambda * costs.target.perAttended * Double(lane.context)
+            count += max(
+                lane.survivals.firstIndex { !($0 > floor) } ?? lane.survivals.count,
+                min(lane.required, lane.survivals.count))
+            for branch in lane.branches where branch > floor { count += 1 }
+        }
+        return count
+    }
+
+    /// Puts the rows down to `limit` of the draft model in order. Those of a lane stand in order already and are merged.
+    private mutating func rank(_ lambda: Double, limit: Int) {
         rows.removeAll(keepingCapacity: true)
+        branchRows.removeAll(keepingCapacity: true)
+        heads.removeAll(keepingCapacity: true)
         // Of a pass that all take part in, the part that each adds to the first.
         let joining =
             joiningTimes.count > 1 ? joiningTimes.dropFirst().reduce(0, +) / Double(joiningTimes.count - 1) : 0
+        prices.removeAll(keepingCapacity: true)
+        let leastWorth = leastWorth(lambda)
         for (index, lane) in lanes.enumerated() {
-            let price = lambda * costs.target.perAttended * Double(lane.context)
-            let drafting = lambda * (joining + draftContext * Double(lane.context))
-            func add(_ depth: Int, _ worth: Double, isBranch: Bool) {
-                let needsPass = lane.usesModel && depth >= lane.drafted
-                let isRequired = depth < lane.required && !isBranch
-                rows.append(
-                    Row(
-                        lane: Int32(index), depth: Int32(depth), isBranch: isBranch, survival: worth,
-                        value: isRequired ? .infinity : worth - price - (needsPass ? drafting : 0),
-                        passes: needsPass ? Int32(depth + 1) : 0, context: lane.context))
-            }
-            for (depth, survival) in lane.survivals.enumerated() { add(depth, survival, isBranch: false) }
-            // Apart from the others, which stand in order already.
-            for (depth, worth) in lane.branches.enumerated() where worth > 0 && depth < lane.survivals.count {
-                add(depth, min(worth, lane.survivals[depth]), isBranch: true)
+            let context = Double(lane.context)
+            let price = lambda * costs.target.perAttended * context
+            var end = lane.usesModel ? min(lane.survivals.count, max(limit, lane.drafted)) : lane.survivals.count
+            while end > lane.required, !(lane.survivals[end - 1] > price + leastWorth) { end -= 1 }
+            prices.append(
+                Prices(
+                    row: price, drafting: lambda * (joining + draftContext * context), required: lane.required,
+                    drafted: lane.usesModel ? lane.drafted : .max, context: lane.context, end: end))
+            if end > 0 { heads.append(row(index, 0, worth: lane.survivals[0], isBranch: false)) }
+            for depth in 0..<min(lane.branches.count, end)
+            where lane.branches[depth] > 0 && lane.branches[depth] > price + leastWorth {
+                let worth = min(lane.branches[depth], lane.survivals[depth])
+                branchRows.append(row(index, depth, worth: worth, isBranch: true))
             }
         }
-        // Of equals drafted tokens before branches, then the shallower first, so that sets stay closed; then the earlier
-        // request.
-        rows.sort {
-            if $0.value != $1.value { return $0.value > $1.value }
-            if $0.isBranch != $1.isBranch { return $1.isBranch }
-            return $0.depth != $1.depth ? $0.depth < $1.depth : $0.lane < $1.lane
+        for index in heads.indices.reversed() { sink(index) }
+        branchRows.sort(by: Row.precedes)
+        var next = 0
+        while let top = heads.first {
+            while next < branchRows.count, Row.precedes(branchRows[next], top) {
+                rows.append(branchRows[next])
+                next += 1
+            }
+            rows.append(top)
+            let (lane, depth) = (Int(top.lane), Int(top.depth) + 1)
+            if depth < prices[lane].end {
+                heads[0] = row(lane, depth, worth: lanes[lane].survivals[depth], isBranch: false)
+            } else {
+                let last = heads.removeLast()
+                if !heads.isEmpty { heads[0] = last }
+            }
+            sink(0)
+        }
+        rows.append(contentsOf: branchRows[next...])
+    }
+
+    private func row(_ lane: Int, _ depth: Int, worth: Double, isBranch: Bool) -> Row {
+        let own = prices[lane]
+        let needsPass = depth >= own.drafted
+        let isRequired = depth < own.required && !isBranch
+        return Row(
+            lane: Int32(lane), depth: Int32(depth), isBranch: isBranch, survival: worth,
+            value: isRequired ? .infinity : worth - own.row - (needsPass ? own.drafting : 0),
+            passes: needsPass ? Int32(depth + 1) : 0, context: own.context)
+    }
+
+    /// Restores the heap of the lanes' next rows below `start`.
+    private mutating func sink(_ start: Int) {
+        var place = start
+        while true {
+            var child = 2 * place + 1
+            guard child < heads.count else { return }
+            if child + 1 < heads.count, Row.precedes(heads[child + 1], heads[child]) { child += 1 }
+            guard Row.precedes(heads[child], heads[place]) else { return }
+            heads.swapAt(child, place)
+            place = child
         }
     }
 
     /// Calls `look` with every set of the best rows down to `depth` of the draft model: how many rows, E and T.
-    private mutating func sweep(_ depth: Int, _ look: (_ count: Int, _ tokens: Double, _ time: Double) -> Void) {
+    /// It ends where all further ones have a smaller E - lambda·T.
+    private mutating func sweep(
+        _ depth: Int, _ lambda: Double, _ look: (_ count: Int, _ tokens: Double, _ time: Double) -> Void
+    ) {
+        // Rows are worth less the later they come, but for what drafting them may not cost.
+        let drafting = depth > 0 ? prices.reduce(0) { max($0, $1.drafting) } : 0
         members.removeAll(keepingCapacity: true)
         members.append(contentsOf: repeatElement(0, count: deepest))
         let attention = costs.target.perAttended
-        var (tokens, attended, drafting) = (Double(lanes.count), 0, 0.0)
+        var (tokens, attended, spent) = (Double(lanes.count), 0, 0.0)
         var count = 0
         if required == 0 { look(0, tokens, targetTimes[0]) }
         for row in rows where row.passes <= depth {
-            if count >= view.rowBudget { break }
+            if count >= view.rowBudget || row.value + drafting <= lambda * leastPrices[count] { break }
             count += 1
             tokens += row.survival
             attended += row.context
@@ -194,14 +362,14 @@ package struct RowSolver: Sendable {
             if row.passes > 0, !row.isBranch {
                 let present = members[Int(row.depth)]
                 members[Int(row.depth)] = present + 1
-                if present < joiningTimes.count { drafting += joiningTimes[present] }
-                drafting += draftContext * Double(row.context)
+                if present < joiningTimes.count { spent += joiningTimes[present] }
+                spent += draftContext * Double(row.context)
             }
             guard count >= required else { continue }
-            look(count, tokens, targetTimes[count] + attention * Double(attended) + drafting)
+            look(count, tokens, targetTimes[count] + attention * Double(attended) + spent)
         }
         // Where the budget has no room for what is required.
-        if count < required { look(count, tokens, targetTimes[count] + attention * Double(attended) + drafting) }
+        if count < required { look(count, tokens, targetTimes[count] + attention * Double(attended) + spent) }
     }
 
     private func taken(depth: Int, count: Int) -> (lengths: [Int], branches: [[Int]]) {

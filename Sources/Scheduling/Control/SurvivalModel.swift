@@ -15,6 +15,12 @@ package struct SurvivalModel: Sendable {
         var margins = MarginCurve()
         /// What its tokens at each depth are expected to survive, before they are drafted.
         var depths = DepthMeans()
+
+        mutating func note(_ features: [DraftFeature]) {
+            for (depth, feature) in features.enumerated() {
+                depths.add(margins.probability(feature.margin), depth: depth)
+            }
+        }
     }
     /// Of drafts that share their noise with the target, and of those that are drawn from the draft's own distribution: of the
     /// latter more is accepted at a small margin.
@@ -41,36 +47,51 @@ package struct SurvivalModel: Sendable {
 
     /// The probability for one token that is drafted already.
     package func conditional(_ feature: DraftFeature, _ source: DraftSource, request: UInt64) -> Double {
-        adjusted(base(feature, source, request), source, request)
+        adjusted(base(feature, source, drafts(of: request)), by: ratio(source, request))
     }
 
     /// Survivals of the drafted tokens: the running product.
     package func survivals(_ draft: DraftView, request: UInt64) -> [Double] {
+        let (drafts, ratio) = (drafts(of: request), ratio(draft.source, request))
         var product = 1.0
         return draft.features.map { feature in
-            product *= conditional(feature, draft.source, request: request)
+            product *= adjusted(base(feature, draft.source, drafts), by: ratio)
             return product
         }
     }
 
     /// The probability for a token that the draft model has yet to draft, at a depth from 0.
     package func expected(depth: Int, request: UInt64) -> Double {
-        adjusted((drawing.contains(request) ? model.drawn : model.coupled).depths.mean(depth), .model, request)
+        adjusted(drafts(of: request).depths.mean(depth), by: ratio(.model, request))
     }
 
-    private func base(_ feature: DraftFeature, _ source: DraftSource, _ request: UInt64) -> Double {
+    /// Adds the survivals of tokens that the draft model has yet to draft, at depths up to `end`, as long as they are worth
+    /// a look.
+    package func extend(_ survivals: inout [Double], to end: Int, request: UInt64) {
+        guard survivals.count < end else { return }
+        let (drafts, ratio) = (drafts(of: request), ratio(.model, request))
+        survivals.reserveCapacity(end)
+        var product = survivals.last ?? 1
+        for depth in survivals.count..<end {
+            product *= adjusted(drafts.depths.mean(depth), by: ratio)
+            if product < 0.01 { break }
+            survivals.append(product)
+        }
+    }
+
+    private func drafts(of request: UInt64) -> ModelDrafts { drawing.contains(request) ? model.drawn : model.coupled }
+
+    private func ratio(_ source: DraftSource, _ request: UInt64) -> Double { requests[request]?.ratio(source) ?? 1 }
+
+    private func base(_ feature: DraftFeature, _ source: DraftSource, _ drafts: ModelDrafts) -> Double {
         guard source == .model else { return tables[source.rawValue].probability(feature, source) }
-        return (drawing.contains(request) ? model.drawn : model.coupled).margins.probability(feature.margin)
+        return drafts.margins.probability(feature.margin)
     }
 
-    private mutating func learn(_ request: UInt64, _ body: (inout ModelDrafts) -> Void) {
-        if drawing.contains(request) { body(&model.drawn) } else { body(&model.coupled) }
-    }
-
-    private func adjusted(_ probability: Double, _ source: DraftSource, _ request: UInt64) -> Double {
+    private func adjusted(_ probability: Double, by ratio: Double) -> Double {
         // Callers may be sure of their drafts; odds know no certainty.
         func bounded(_ value: Double) -> Double { min(max(value, Self.bounds.lowerBound), Self.bounds.upperBound) }
-        let (base, ratio) = (bounded(probability), requests[request]?.ratio(source) ?? 1)
+        let base = bounded(probability)
         let odds = base / (1 - base) * ratio
         return bounded(odds / (1 + odds))
     }
@@ -82,26 +103,28 @@ package struct SurvivalModel: Sendable {
     package mutating func observe(
         _ draft: DraftView, judged: Int, accepted: Int, request: UInt64, isPeculiar: Bool
     ) {
+        let isDrawn = drawing.contains(request)
         if draft.source == .model, !isPeculiar {
-            for (depth, feature) in draft.features.enumerated() {
-                learn(request) { $0.depths.add($0.margins.probability(feature.margin), depth: depth) }
-            }
+            if isDrawn { model.drawn.note(draft.features) } else { model.coupled.note(draft.features) }
         }
-        for index in 0..<min(judged, accepted + 1, draft.features.count) {
+        let count = min(judged, accepted + 1, draft.features.count)
+        guard count > 0 else { return }
+        var odds = requests[request] ?? RequestOdds()
+        for index in 0..<count {
             let feature = draft.features[index]
             let wasAccepted = index < accepted
-            let predicted = conditional(feature, draft.source, request: request)
-            calibration.add(predicted: predicted, accepted: wasAccepted)
-            requests[request, default: RequestOdds()].add(
-                draft.source, expected: base(feature, draft.source, request), accepted: wasAccepted)
+            let base = base(feature, draft.source, isDrawn ? model.drawn : model.coupled)
+            calibration.add(predicted: adjusted(base, by: odds.ratio(draft.source)), accepted: wasAccepted)
+            odds.add(draft.source, expected: base, accepted: wasAccepted)
             // What bends one request's distribution must not move the estimate of the others.
             if isPeculiar { continue }
-            if draft.source == .model {
-                learn(request) { $0.margins.add(feature.margin, wasAccepted) }
-            } else {
-                tables[draft.source.rawValue].add(feature, wasAccepted)
+            switch (draft.source, isDrawn) {
+            case (.model, true): model.drawn.margins.add(feature.margin, wasAccepted)
+            case (.model, false): model.coupled.margins.add(feature.margin, wasAccepted)
+            default: tables[draft.source.rawValue].add(feature, wasAccepted)
             }
         }
+        requests[request] = odds
     }
 }
 
@@ -260,7 +283,7 @@ private struct RequestOdds: Sendable {
         var accepted = 0.0
         var count = 0.0
     }
-    private var tallies = [Tally](repeating: Tally(), count: 3)
+    private var tallies = InlineArray<3, Tally>(repeating: Tally())
 
     /// What a caller expects says nothing about what is found, nor the other way.
     private static func place(_ source: DraftSource) -> Int {
