@@ -53,6 +53,8 @@ final class Speculator {
     /// Of the step under way.
     private var draftTime: Int64 = 0
     private var expectedTokens: [Double]?
+    /// The step's drafts as they were before any was cut.
+    private var finished: [DraftView?] = []
     /// Microseconds that drafts took so far, policies included.
     private(set) var totalDraftTime: Int64 = 0
     private var steps: UInt64 = 0
@@ -134,7 +136,8 @@ final class Speculator {
         }
         let rest = cut(asks, wishes, &drafts)
         branch(&drafts, rows: rest, reserve)
-        expectedTokens = isOff ? nil : timed { policy.expectedTokens(view, verified(drafts)) }
+        let isPlain = drafts.allSatisfy(\.tokens.isEmpty)
+        expectedTokens = isOff || isPlain ? nil : timed { policy.expectedTokens(view, verified(drafts)) }
         return drafts
     }
 
@@ -259,7 +262,10 @@ final class Speculator {
         let drafted = drafts.map(\.tokens.count)
         var lengths = drafted
         if !isOff, drafted.contains(where: { $0 > 0 }) {
-            let chosen = timed { policy.select(view, table.costs, views(drafts)) }
+            let chosen = timed {
+                finished = views(drafts)
+                return policy.select(view, table.costs, finished)
+            }
             for index in drafts.indices where asks[index].fixedLength == nil {
                 lengths[index] = max(0, min(chosen[index], drafted[index]))
             }
@@ -292,7 +298,7 @@ final class Speculator {
         _ reserve: (_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32])
     ) {
         guard branches, !isOff, drafts.contains(where: { !$0.tokens.isEmpty }) else { return }
-        let chosen = timed { policy.branch(view, table.costs, views(drafts), lengths: drafts.map(\.tokens.count)) }
+        let chosen = timed { policy.branch(view, table.costs, finished, lengths: drafts.map(\.tokens.count)) }
         var left = rows
         for index in drafts.indices where !chosen[index].isEmpty {
             drafts[index].branch(at: chosen[index], rows: left)

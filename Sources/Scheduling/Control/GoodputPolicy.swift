@@ -10,22 +10,24 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     package private(set) var survival = SurvivalModel()
     package private(set) var runnersUp = RunnerUpModel()
-    private var solver: RowSolver
+    var solver: RowSolver
     private var retrievalGuard = SpeculationGuard()
     private var modelGuard = SpeculationGuard()
     private var modelProbe = ProbeSchedule()
     /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
-    private var pace = DecodingPace()
-    private var step = Decision()
+    var pace = DecodingPace()
+    var step = Decision()
     /// The best rate that was found last for so many requests.
-    private var latestRate: [Int: Double] = [:]
+    var latestRate: [Int: Double] = [:]
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
     private var plainProbe = PlainProbe()
+    /// What drafts of the model promised to so many requests when that was last looked at, and how many steps ago.
+    var prospect = (requests: 0, steps: 0, gain: 0.0)
     private var speculated = false
 
     /// What was decided in this step.
-    private struct Decision {
+    struct Decision {
         var wishes: [DraftWish] = []
         var branches: [[Int]] = []
         var lambda = 0.0
@@ -84,6 +86,9 @@ package struct GoodputPolicy: SpeculationPolicy {
         return step.wishes
     }
 
+    /// In how many steps something is looked at once that takes the longer the more requests there are.
+    static func interval(_ requests: Int) -> Int { min(4, max(1, requests / 2)) }
+
     private func plainChoice(_ view: StepView, _ costs: StepCosts) -> RowSolver.Choice {
         RowSolver.Choice(
             lengths: [Int](repeating: 0, count: view.requests.count), tokens: Double(view.requests.count),
@@ -123,91 +128,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         return hasModel && modelGuard.isOff || hasProposals && retrievalGuard.isOff ? .guard : .gain
     }
 
-    // MARK: Lanes
-
-    private struct Candidate {
-        let source: DraftSource
-        let lane: RowSolver.Lane
-        /// Expected accepted tokens of the whole draft.
-        var tokens: Double { lane.survivals.reduce(0, +) }
-    }
-
-    /// `draft` is what is drafted of it.
-    private func lane(_ request: DecodingView, _ survivals: [Double], _ draft: DraftView) -> RowSolver.Lane {
-        var lane = RowSolver.Lane(context: request.context)
-        lane.survivals = survivals
-        if !request.drawsDrafts { lane.branches = runnersUp.worths(draft, survivals: survivals) }
-        lane.required = required(request, survivals)
-        return lane
-    }
-
-    /// Rows until the expectation covers what the request's target needs.
-    private func required(_ request: DecodingView, _ survivals: [Double]) -> Int {
-        guard request.neededTokens > 1 else { return 0 }
-        var (tokens, rows) = (1.0, 0)
-        while rows < survivals.count, tokens < request.neededTokens, survivals[rows] > 0.05 {
-            tokens += survivals[rows]
-            rows += 1
-        }
-        return rows
-    }
-
-    private func retrievalLanes(_ view: StepView) -> [Candidate?] {
-        view.requests.map { request in
-            let candidates = request.proposals.compactMap { proposal -> Candidate? in
-                let most = min(request.room, maxDraft, proposal.features.count)
-                guard most > 0 else { return nil }
-                let draft = DraftView(source: proposal.source, features: Array(proposal.features.prefix(most)))
-                let survivals = survival.survivals(draft, request: request.id)
-                return Candidate(source: proposal.source, lane: lane(request, survivals, draft))
-            }
-            return candidates.max { $0.tokens < $1.tokens }
-        }
-    }
-
-    /// Those of all requests that are worth what the draft model missed of them: it has to go through it first.
-    private mutating func modelLanes(
-        _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice
-    ) -> [Candidate?] {
-        let lanes = view.requests.map { modelLane($0, costs) }
-        let prices = view.requests.map { catchUpPrice($0, costs) }
-        // A few tokens are caught up without asking.
-        let little = costs.target.base(rows: view.requests.count) / 4
-        guard zip(prices, lanes).contains(where: { $0 > little && $1 != nil }) else { return lanes }
-        // The rest of the request gains as drafts for all would in this step. Where prompts take part, a row takes as much
-        // from them as it gains elsewhere. That half of the price is enough was found on virtual time: whom nobody drafts
-        // for is slowed down by the drafts of the others.
-        pose(view, costs, lanes)
-        let choice = solver.best(lambda: latestRate[view.requests.count] ?? step.lambda)
-        let gain = choice.tokens - plain.tokens - step.lambda * (choice.time - plain.time)
-        let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
-        let perToken =
-            gain / drafting * Double(view.requests.count) / choice.tokens * max(0, 1 - 2 * pace.promptShare)
-        return view.requests.indices.map { index in
-            // What a target needs is drafted whatever it costs.
-            guard prices[index] > little, lanes[index]?.lane.required == 0 else { return lanes[index] }
-            let gained = perToken * Double(view.requests[index].remaining)
-            return gained > 0.5 * step.lambda * prices[index] ? lanes[index] : nil
-        }
-    }
-
-    /// What the draft model takes for the tokens that it missed; 0 for those of the last step or two.
-    private func catchUpPrice(_ request: DecodingView, _ costs: StepCosts) -> Double {
-        guard let draft = costs.draft, request.draftBacklog > 8 else { return 0 }
-        return draft.time(
-            rows: request.draftBacklog, context: request.context,
-            attended: request.draftBacklog * (request.context / 2 + 1))
-    }
-
-    private func modelLane(_ request: DecodingView, _ costs: StepCosts) -> Candidate? {
-        let most = min(request.room, maxDraft)
-        guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
-        var survivals: [Double] = []
-        survival.extend(&survivals, to: most, request: request.id)
-        var lane = lane(request, survivals, DraftView(source: .model, features: []))
-        lane.usesModel = true
-        return Candidate(source: .model, lane: lane)
-    }
+    // MARK: Choice
 
     /// Who drafts with what: all with retrieval, all with the model, and each with what promises more.
     private func assignments(
@@ -232,7 +153,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
     }
 
-    private mutating func pose(_ view: StepView, _ costs: StepCosts, _ lanes: [Candidate?]) {
+    mutating func pose(_ view: StepView, _ costs: StepCosts, _ lanes: [Candidate?]) {
         solver.pose(
             view, costs,
             lanes: zip(view.requests, lanes).map { $1?.lane ?? RowSolver.Lane(context: $0.context) })
@@ -352,8 +273,22 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     // MARK: After the step
 
+    /// Where the drafts of a step came from.
+    private struct Sources {
+        var areNone = true
+        var haveModel = false
+
+        init(_ outcome: StepOutcome) {
+            for request in outcome.requests where request.verified > 0 || !request.features.isEmpty {
+                guard let source = request.source else { continue }
+                areNone = false
+                if source == .model { haveModel = true }
+            }
+        }
+    }
+
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
-        let sources = Set(outcome.requests.compactMap { $0.verified > 0 || !$0.features.isEmpty ? $0.source : nil })
+        let sources = Sources(outcome)
         for request in outcome.requests {
             learn(request)
             if request.verified == 0 { survival.age(request.id) }
@@ -361,13 +296,13 @@ package struct GoodputPolicy: SpeculationPolicy {
         pace.add(
             tokens: outcome.emitted, time: costs.decodingTime(view, outcome), withPrompts: view.prefillRows > 0)
         judge(view, costs, outcome, sources)
-        if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.isEmpty) }
-        speculated = !sources.isEmpty
+        if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.areNone) }
+        speculated = !sources.areNone
         if let cost = step.probeCost {
             let tried = outcome.requests.filter { $0.source == .model }
             let accepted = tried.reduce(0) { $0 + $1.accepted }
             modelProbe.tried(cost: cost, promising: accepted > tried.count)
-        } else if sources.contains(.model) {
+        } else if sources.haveModel {
             modelProbe.reset()
         } else {
             modelProbe.passStep()
@@ -394,16 +329,16 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     /// Compares the step with plain steps for as many tokens.
     private mutating func judge(
-        _ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome, _ sources: Set<DraftSource>
+        _ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome, _ sources: Sources
     ) {
         modelGuard.passStep()
         retrievalGuard.passStep()
         let catchUp = invest(costs, outcome)
-        guard !sources.isEmpty, !step.isProbe, view.prefillRows == 0, !view.requests.isEmpty else { return }
+        guard !sources.areNone, !step.isProbe, view.prefillRows == 0, !view.requests.isEmpty else { return }
         let plainStep = costs.targetTime(view, drafted: 0, attended: 0)
         let plain = Double(outcome.emitted) / Double(view.requests.count) * plainStep
         let count = view.requests.count
-        if sources.contains(.model) {
+        if sources.haveModel {
             let taken = outcome.stepTime - catchUp + payment()
             modelGuard.observe(taken: taken, plainStep: plainStep, plain: plain, requests: count)
         } else {

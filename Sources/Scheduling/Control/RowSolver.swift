@@ -122,7 +122,7 @@ package struct RowSolver: Sendable {
     private mutating func tabulateTarget(_ most: Int) {
         let rest = tabulated.time - costs.target.base(rows: tabulated.rows)
         targetTimes.removeAll(keepingCapacity: true)
-        for count in 0...most { targetTimes.append(rest + costs.target.base(rows: tabulated.rows + count)) }
+        costs.target.append(rows: tabulated.rows...tabulated.rows + most, rest: rest, to: &targetTimes)
         tabulateLeastPrices()
     }
 
@@ -257,15 +257,16 @@ package struct RowSolver: Sendable {
         return lambda * leastUpTo[leastUpTo.count - 1]
     }
 
-    /// How many rows are worth more than that, or required.
+    /// How many rows are worth more than that, or required, at most.
     private func rowsWorth(_ worth: Double, _ lambda: Double) -> Int {
         var count = 0
-        for lane in lanes {
-            let floor = worth + lambda * costs.target.perAttended * Double(lane.context)
-            count += max(
-                lane.survivals.firstIndex { !($0 > floor) } ?? lane.survivals.count,
-                min(lane.required, lane.survivals.count))
-            for branch in lane.branches where branch > floor { count += 1 }
+        for index in lanes.indices {
+            let floor = worth + lambda * costs.target.perAttended * Double(lanes[index].context)
+            var rows = 0
+            while rows < lanes[index].survivals.count, lanes[index].survivals[rows] > floor { rows += 1 }
+            // A branch is worth no more than the token beside it.
+            if !lanes[index].branches.isEmpty { rows *= 2 }
+            count += max(rows, min(lanes[index].required, lanes[index].survivals.count))
         }
         return count
     }

@@ -1,0 +1,103 @@
+// What each request could draft, and with what success.
+
+extension GoodputPolicy {
+    struct Candidate {
+        let source: DraftSource
+        let lane: RowSolver.Lane
+        /// Expected accepted tokens of the whole draft.
+        var tokens: Double { lane.survivals.reduce(0, +) }
+    }
+
+    /// `draft` is what is drafted of it.
+    func lane(_ request: DecodingView, _ survivals: [Double], _ draft: DraftView) -> RowSolver.Lane {
+        var lane = RowSolver.Lane(context: request.context)
+        lane.survivals = survivals
+        if !request.drawsDrafts { lane.branches = runnersUp.worths(draft, survivals: survivals) }
+        lane.required = required(request, survivals)
+        return lane
+    }
+
+    /// Rows until the expectation covers what the request's target needs.
+    private func required(_ request: DecodingView, _ survivals: [Double]) -> Int {
+        guard request.neededTokens > 1 else { return 0 }
+        var (tokens, rows) = (1.0, 0)
+        while rows < survivals.count, tokens < request.neededTokens, survivals[rows] > 0.05 {
+            tokens += survivals[rows]
+            rows += 1
+        }
+        return rows
+    }
+
+    func retrievalLanes(_ view: StepView) -> [Candidate?] {
+        view.requests.map { request in
+            var best: (draft: DraftView, survivals: [Double], tokens: Double)?
+            for proposal in request.proposals {
+                let most = min(request.room, maxDraft, proposal.features.count)
+                guard most > 0 else { continue }
+                var draft = proposal
+                draft.features.removeLast(draft.features.count - most)
+                let survivals = survival.survivals(draft, request: request.id)
+                let tokens = survivals.reduce(0, +)
+                if tokens > best?.tokens ?? -1 { best = (draft, survivals, tokens) }
+            }
+            return best.map { Candidate(source: $0.draft.source, lane: lane(request, $0.survivals, $0.draft)) }
+        }
+    }
+
+    /// Those of all requests that are worth what the draft model missed of them: it has to go through it first.
+    mutating func modelLanes(
+        _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice
+    ) -> [Candidate?] {
+        let lanes = view.requests.map { modelLane($0, costs) }
+        let prices = view.requests.map { catchUpPrice($0, costs) }
+        // A few tokens are caught up without asking.
+        let little = costs.target.base(rows: view.requests.count) / 4
+        guard zip(prices, lanes).contains(where: { $0 > little && $1 != nil }) else { return lanes }
+        let perToken = gain(view, costs, plain, lanes)
+        return view.requests.indices.map { index in
+            // What a target needs is drafted whatever it costs.
+            guard prices[index] > little, lanes[index]?.lane.required == 0 else { return lanes[index] }
+            let gained = perToken * Double(view.requests[index].remaining)
+            return gained > 0.5 * step.lambda * prices[index] ? lanes[index] : nil
+        }
+    }
+
+    /// What each further token of a request is expected to gain, in tokens, by drafts of the model for all requests.
+    private mutating func gain(
+        _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice, _ lanes: [Candidate?]
+    ) -> Double {
+        prospect.steps += 1
+        if prospect.requests == view.requests.count, prospect.steps < Self.interval(view.requests.count) {
+            return prospect.gain
+        }
+        // The rest of the request gains as drafts for all would in this step. Where prompts take part, a row takes as much
+        // from them as it gains elsewhere. That half of the price is enough was found on virtual time: whom nobody drafts
+        // for is slowed down by the drafts of the others.
+        pose(view, costs, lanes)
+        let choice = solver.best(lambda: latestRate[view.requests.count] ?? step.lambda)
+        let gain = choice.tokens - plain.tokens - step.lambda * (choice.time - plain.time)
+        let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
+        let perToken =
+            gain / drafting * Double(view.requests.count) / choice.tokens * max(0, 1 - 2 * pace.promptShare)
+        prospect = (requests: view.requests.count, steps: 0, gain: perToken)
+        return perToken
+    }
+
+    /// What the draft model takes for the tokens that it missed; 0 for those of the last step or two.
+    private func catchUpPrice(_ request: DecodingView, _ costs: StepCosts) -> Double {
+        guard let draft = costs.draft, request.draftBacklog > 8 else { return 0 }
+        return draft.time(
+            rows: request.draftBacklog, context: request.context,
+            attended: request.draftBacklog * (request.context / 2 + 1))
+    }
+
+    private func modelLane(_ request: DecodingView, _ costs: StepCosts) -> Candidate? {
+        let most = min(request.room, maxDraft)
+        guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
+        var survivals: [Double] = []
+        survival.extend(&survivals, to: most, request: request.id)
+        var lane = lane(request, survivals, DraftView(source: .model, features: []))
+        lane.usesModel = true
+        return Candidate(source: .model, lane: lane)
+    }
+}
