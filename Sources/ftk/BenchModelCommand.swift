@@ -15,6 +15,8 @@ struct BenchModelCommand: ParsableCommand {
     @Option(help: "Rows of a decoding pass.") var rows = "1,2,4,8,16,32"
     @Option(help: "Rows of a prefill pass; 0: none.") var prefill = 256
     @Option(help: "Tokens in the cache before the pass.") var context = "0"
+    @Flag(help: "Each row of a decoding pass has a text of its own, as requests do; else one text, as drafts do.")
+    var separate = false
     @Option(name: [.customShort("t"), .long], help: "Threads that compute; 0: as many as the process may use.")
     var threads = 0
     @Option(help: "Storage of the KV cache.") var kv = KVName.auto
@@ -37,7 +39,7 @@ struct BenchModelCommand: ParsableCommand {
             try numbers(rows, "--rows", 1...8192).map { Shape(rows: $0, context: context, isPrefill: false) }
         }
         if prefill > 0 { shapes.append(Shape(rows: prefill, context: 0, isPrefill: true)) }
-        guard repeats > 0, prefill <= 8192 else {
+        guard repeats > 0, (0...8192).contains(prefill) else {
             throw Failure.invalid("--repeats must be above 0 and --prefill from 0 to 8192")
         }
         let loadStart = monotonicMicroseconds()
@@ -53,14 +55,12 @@ struct BenchModelCommand: ParsableCommand {
     /// Times every shape in turn; gives the bandwidth that was measured between the rounds, for machines change.
     private func measure(_ shapes: inout [Shape], _ model: LanguageModel, _ pool: ThreadPool) throws -> Double {
         let mostRows = shapes.map(\.rows).max() ?? 1
-        let tokens = shapes.map { $0.rows + $0.context }.max() ?? 1
-        let blocks = EngineSizing.blocks(forTokens: tokens)
+        let blocks = shapes.map { table($0).count }.max() ?? 1
         let cache = try KVCache(
             configuration: model.configuration, format: kv.format ?? model.defaultKVFormat, blocks: blocks)
         let transformer = try Transformer(
             model: model, cache: cache, pool: pool, maxRows: mostRows, maxLogitRows: min(mostRows, 64),
             precision: activations.precision)
-        let table = (0..<Int32(blocks)).map { $0 }
         let probe = BandwidthProbe(pool: pool)
         var bandwidths: [Double] = []
         for round in 0...repeats {  // the first round warms up
@@ -68,13 +68,11 @@ struct BenchModelCommand: ParsableCommand {
             // There and back, so that no shape always follows the same one.
             for index in round % 2 == 0 ? Array(shapes.indices) : shapes.indices.reversed() {
                 if Interrupt.isRequested { throw Failure(.cancelled, "interrupted") }
-                var batch = RowBatch()
-                let ids = (0..<shapes[index].rows).map { Int32(($0 * 7 + round) % model.configuration.vocabularySize) }
-                batch.append(tokens: ids, position: shapes[index].context, blocks: table)
+                let batch = batch(shapes[index], round, vocabulary: model.configuration.vocabularySize)
                 let start = monotonicMicroseconds()
                 transformer.forward(batch)
                 // Every row of a decoding pass needs its logits, of a prefill the last one.
-                let wanted = shapes[index].isPrefill ? [ids.count - 1] : Array(ids.indices)
+                let wanted = shapes[index].isPrefill ? [batch.count - 1] : Array(0..<batch.count)
                 for from in stride(from: 0, to: wanted.count, by: transformer.maxLogitRows) {
                     _ = unsafe transformer.logits(
                         rows: wanted[from..<min(from + transformer.maxLogitRows, wanted.count)])
@@ -84,6 +82,30 @@ struct BenchModelCommand: ParsableCommand {
             }
         }
         return bandwidths.median
+    }
+
+    private func isSeparate(_ shape: Shape) -> Bool { separate && !shape.isPrefill }
+
+    private func table(_ shape: Shape) -> Range<Int32> {
+        let texts = isSeparate(shape) ? shape.rows : 1
+        return 0..<Int32(texts * EngineSizing.blocks(forTokens: shape.context + shape.rows / texts))
+    }
+
+    /// The rows of a pass; other tokens in each round.
+    private func batch(_ shape: Shape, _ round: Int, vocabulary: Int) -> RowBatch {
+        var batch = RowBatch()
+        let tokens = (0..<shape.rows).map { Int32(($0 * 7 + round) % vocabulary) }
+        let blocks = Array(table(shape))
+        guard isSeparate(shape) else {
+            batch.append(tokens: tokens, position: shape.context, blocks: blocks)
+            return batch
+        }
+        let each = blocks.count / shape.rows
+        for (row, token) in tokens.enumerated() {
+            batch.append(
+                tokens: [token], position: shape.context, blocks: Array(blocks[row * each..<(row + 1) * each]))
+        }
+        return batch
     }
 
     // MARK: Reports
@@ -105,7 +127,7 @@ struct BenchModelCommand: ParsableCommand {
         .object([
             ("machine", .string(machineName())), ("isa", .string(InstructionSet.native.name)),
             ("threads", .int(report.pool.threads)), ("commit", .string(commitName())),
-            ("activations", .string(activations.rawValue)),
+            ("activations", .string(activations.rawValue)), ("separate", .bool(separate)),
             ("read_bandwidth_gb_s", .number(report.bandwidth / 1e9)),
             ("weights_bytes", .int(report.model.weightsBytes)),
             ("resident_bytes", .int(report.resident)), ("load_ms", .number(Double(report.loadTime) / 1000)),

@@ -15,9 +15,9 @@ struct BenchOverheadCommand: ParsableCommand {
             turn, one step each, and the first of a turn changes. As all do the same work, step for step, the times of a \
             turn are pairs: the median of their ratios counts, with the interval that holds it with 95% confidence.
 
-            pass is no engine, but what the steps of unconfigured come down to: a bare pass of the model as 'bench model' \
-            times it, but with a row for each request, with its latest token and its own past, where rows of 'bench model' \
-            share the past of one text. It takes its turn where every request decodes, and only those turns count for it. Its \
+            pass is no engine, but what the steps of unconfigured come down to: a bare pass of the model with a row for each \
+            request, as 'bench model --separate' times it, with the request's latest token and its own past. It takes its \
+            turn where every request decodes, and only those turns count for it. Its \
             ratio is the share that the engine reaches of the throughput which such passes promise: 1 is an engine that \
             costs nothing. The tokens that it finds must be the engine's.
             """)

@@ -24,14 +24,14 @@ import Testing
         let feature = Self.draft.features[0]
         #expect(model.conditional(feature, .model, request: 100) > 0.9)
         #expect(model.conditional(feature, .model, request: 101) < 0.1)
-        #expect(model.expected(depth: 0, request: 100) > 0.9)
-        #expect(model.expected(depth: 0, request: 101) < 0.1)
+        #expect(model.expected(request: 100) > 0.9)
+        #expect(model.expected(request: 101) < 0.1)
     }
 
     @Test func aForgottenRequestIsLikeAnyOther() {
         var model = Self.experience()
         model.forget(3)
-        #expect(model.expected(depth: 0, request: 3) == model.expected(depth: 0, request: 101))
+        #expect(model.expected(request: 3) == model.expected(request: 101))
     }
 
     @Test func thePolicyIsToldOfThem() {
@@ -60,9 +60,9 @@ import Testing
         }
         policy.forget(7)
         // Others have learned nothing.
-        #expect(policy.survival.expected(depth: 0, request: 8) == SurvivalModel().expected(depth: 0, request: 8))
+        #expect(policy.survival.expected(request: 8) == SurvivalModel().expected(request: 8))
         var again = policy.survival
         again.draws(8)
-        #expect(again.expected(depth: 0, request: 8) > SurvivalModel().expected(depth: 0, request: 8))
+        #expect(again.expected(request: 8) > SurvivalModel().expected(request: 8))
     }
 }

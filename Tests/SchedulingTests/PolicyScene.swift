@@ -77,3 +77,17 @@ extension SpeculationPolicy {
         commit(view, PolicyScene.costs(PolicyScene.line(1)), PolicyScene.outcome(outcomes))
     }
 }
+
+extension SurvivalModel {
+    /// The probability for one token that is drafted.
+    func conditional(_ feature: DraftFeature, _ source: DraftSource, request: UInt64) -> Double {
+        survivals(DraftView(source: source, features: [feature]), request: request)[0]
+    }
+
+    /// The probability for the first token that the draft model has yet to draft; 0 where it is not worth a look.
+    func expected(request: UInt64) -> Double {
+        var survivals: [Double] = []
+        extend(&survivals, to: 1, request: request)
+        return survivals.first ?? 0
+    }
+}

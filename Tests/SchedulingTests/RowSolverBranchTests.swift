@@ -83,7 +83,7 @@ import Testing
                 lane.survivals.append(own)
                 before = own
             }
-            if random.int(0..<5) == 0 { lane.required = 1 }
+            if random.int(0..<5) == 0 { lane.required = random.int(1..<3) }
             return lane
         }
         return Instance(view: view, costs: costs, lanes: lanes)
@@ -153,5 +153,20 @@ import Testing
         // The branch at the first position is worth its row, that at the second is not: 2.26 / 112.
         let between = best([lane], [100, 104, 108, 112, 122])
         #expect(between.lengths == [2] && between.branches == [[0]])
+    }
+
+    /// Required rows and the branches beside the first of them fill three places; the fourth costs nothing.
+    @Test func aFreePlaceBehindRequiredRowsIsTaken() {
+        var urgent = lane([0.6, 0.15], [0.35, 0])
+        urgent.required = 2
+        let lanes = [urgent, lane([0.1], [])]
+        var view = StepView()
+        view.rowBudget = 4
+        view.requests = lanes.indices.map { DecodingView(id: UInt64($0), context: 10, room: 4) }
+        let costs = StepCosts(target: PassCosts(widths: Array(1...6), base: [0.7, 1, 1.3, 1.6, 1.9, 1.9]))
+        var solver = RowSolver(costs: costs)
+        solver.pose(view, costs, lanes: lanes)
+        let choice = solver.best(lambda: 1)
+        #expect(choice.lengths == [2, 1] && choice.branches == [[0], []])
     }
 }

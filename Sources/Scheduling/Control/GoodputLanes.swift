@@ -1,6 +1,15 @@
 // What each request could draft, and with what success.
 
 extension GoodputPolicy {
+    /// What drafts of the model promised when that was last looked at.
+    struct Prospect {
+        var requests = 0
+        var withPrompts = false
+        /// Since then.
+        var steps = 0
+        var gain = 0.0
+    }
+
     struct Candidate {
         let source: DraftSource
         let lane: RowSolver.Lane
@@ -17,11 +26,14 @@ extension GoodputPolicy {
         return lane
     }
 
+    /// What is less likely helps no target: the others wait for it more than the request gains.
+    private static let leastChance = 0.3
+
     /// Rows until the expectation covers what the request's target needs.
     private func required(_ request: DecodingView, _ survivals: [Double]) -> Int {
         guard request.neededTokens > 1 else { return 0 }
         var (tokens, rows) = (1.0, 0)
-        while rows < survivals.count, tokens < request.neededTokens, survivals[rows] > 0.05 {
+        while rows < survivals.count, tokens < request.neededTokens, survivals[rows] > Self.leastChance {
             tokens += survivals[rows]
             rows += 1
         }
@@ -54,32 +66,55 @@ extension GoodputPolicy {
         let little = costs.target.base(rows: view.requests.count) / 4
         guard zip(prices, lanes).contains(where: { $0 > little && $1 != nil }) else { return lanes }
         let perToken = gain(view, costs, plain, lanes)
+        let pace = decodingTime(view, costs)
         return view.requests.indices.map { index in
             // What a target needs is drafted whatever it costs.
-            guard prices[index] > little, lanes[index]?.lane.required == 0 else { return lanes[index] }
+            guard prices[index] > little, lanes[index]?.lane.required == 0, !hasTarget(view.requests[index], pace)
+            else { return lanes[index] }
             let gained = perToken * Double(view.requests[index].remaining)
             return gained > 0.5 * step.lambda * prices[index] ? lanes[index] : nil
         }
     }
 
+    /// Whether the request has a target that may be kept: it is going to need drafts now and then, and those come too late for
+    /// a short text if the draft model first reads the prompt when they are needed.
+    private func hasTarget(_ request: DecodingView, _ stepTime: Double) -> Bool {
+        request.targetTPOT.map { stepTime < Self.fastest * $0 } ?? false
+    }
+
+    /// No more than so many tokens a step are hoped for.
+    private static let fastest = 4.0
+
+    /// The step without drafts and prompts.
+    private func decodingTime(_ view: StepView, _ costs: StepCosts) -> Double {
+        var alone = view
+        (alone.prefillRows, alone.prefillAttended, alone.prefillContext) = (0, 0, 0)
+        return costs.targetTime(alone, drafted: 0, attended: 0)
+    }
+
+    /// In how many steps the gain is looked at once: it takes the longer the more requests there are.
+    private static func interval(_ requests: Int) -> Int { min(4, max(1, requests / 2)) }
+
     /// What each further token of a request is expected to gain, in tokens, by drafts of the model for all requests.
     private mutating func gain(
         _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice, _ lanes: [Candidate?]
     ) -> Double {
-        prospect.steps += 1
-        if prospect.requests == view.requests.count, prospect.steps < Self.interval(view.requests.count) {
+        let withPrompts = view.prefillRows > 0
+        if prospect.requests == view.requests.count, prospect.withPrompts == withPrompts,
+            prospect.steps < Self.interval(view.requests.count)
+        {
             return prospect.gain
         }
         // The rest of the request gains as drafts for all would in this step. Where prompts take part, a row takes as much
         // from them as it gains elsewhere. That half of the price is enough was found on virtual time: whom nobody drafts
         // for is slowed down by the drafts of the others.
         pose(view, costs, lanes)
-        let choice = solver.best(lambda: latestRate[view.requests.count] ?? step.lambda)
+        let choice = solver.best(lambda: withPrompts ? step.lambda : latestRate[view.requests.count] ?? step.lambda)
         let gain = choice.tokens - plain.tokens - step.lambda * (choice.time - plain.time)
         let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
         let perToken =
             gain / drafting * Double(view.requests.count) / choice.tokens * max(0, 1 - 2 * pace.promptShare)
-        prospect = (requests: view.requests.count, steps: 0, gain: perToken)
+        prospect = Prospect(requests: view.requests.count, withPrompts: withPrompts, gain: perToken)
         return perToken
     }
 

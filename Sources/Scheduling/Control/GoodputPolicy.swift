@@ -22,8 +22,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
     private var plainProbe = PlainProbe()
-    /// What drafts of the model promised to so many requests when that was last looked at, and how many steps ago.
-    var prospect = (requests: 0, steps: 0, gain: 0.0)
+    var prospect = Prospect()
     private var speculated = false
 
     /// What was decided in this step.
@@ -58,6 +57,7 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
         step = Decision()
+        prospect.steps += 1
         for request in view.requests where request.drawsDrafts { survival.draws(request.id) }
         step.wishes = view.requests.map { _ in .none(.gain) }
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
@@ -85,9 +85,6 @@ package struct GoodputPolicy: SpeculationPolicy {
         if !step.wishes.contains(where: { $0.source == .model }) { probeModel(view, costs) }
         return step.wishes
     }
-
-    /// In how many steps something is looked at once that takes the longer the more requests there are.
-    static func interval(_ requests: Int) -> Int { min(4, max(1, requests / 2)) }
 
     private func plainChoice(_ view: StepView, _ costs: StepCosts) -> RowSolver.Choice {
         RowSolver.Choice(

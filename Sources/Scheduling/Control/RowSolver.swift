@@ -3,11 +3,11 @@
 /// For each depth that a draft model may go to and each number of rows, the best rows of all requests by survival less the
 /// price of what they attend to are the best set of that size; survivals fall along a request, so that set is prefix-closed
 /// by itself. A branch, the next best token of a position, is a row like any other: it stands beside a drafted token that is
-/// worth as much or more, so that the set has that one too. Every such set is looked at, so that staircases in the cost and passes with a price of their own are
-/// handled exactly; rows are never admitted one by one at their marginal price. The ratio is found by Dinkelbach's iteration
-/// (W. Dinkelbach, "On nonlinear fractional programming", Management Science 13, 1967). A draft pass may cost a constant and
-/// so much for each request; where its cost bends with the number of requests the result is close to the best, not always
-/// the best.
+/// worth as much or more, so that the set has that one too. Every such set is looked at but for those that a bound shows to
+/// be no better, so that staircases in the cost and passes with a price of their own are handled exactly; rows are never
+/// admitted one by one at their marginal price. The ratio is found by Dinkelbach's iteration (W. Dinkelbach, "On nonlinear
+/// fractional programming", Management Science 13, 1967). A draft pass may cost a constant and so much for each request;
+/// where its cost bends with the number of requests the result is close to the best, not always the best.
 package struct RowSolver: Sendable {
     /// The draft of one request.
     package struct Lane: Sendable {
@@ -18,7 +18,8 @@ package struct RowSolver: Sendable {
         package var branches: [Double] = []
         /// Tokens that each of its rows attends to.
         package var context: Int
-        /// Further tokens come from passes of the draft model, from position `drafted` on: the same for all lanes that have any.
+        /// Further tokens come from passes of the draft model, from position `drafted` on: the same for all lanes that have
+        /// any.
         package var usesModel = false
         package var drafted = 0
         /// So many rows are taken in any case.
@@ -84,13 +85,15 @@ package struct RowSolver: Sendable {
     private var members: [Int] = []
     private var deepest = 0
     private var required = 0
-    /// The target's time with so many drafted rows, attention left out; and what one more request adds to a draft pass.
+    /// The target's time with so many drafted rows, attention left out.
     private var targetTimes: [Double] = []
     /// With so many drafted rows, the least that some more take, in time for each; infinite where there are no more.
     private var leastPrices: [Double] = []
     /// The least of them with so many rows or fewer.
     private var leastUpTo: [Double] = []
+    /// Of the convex hull that they follow from.
     private var corners: [Int] = []
+    /// What one more request adds to a draft pass, and each token of its context.
     private var joiningTimes: [Double] = []
     private var draftContext = 0.0
     /// For each depth of the draft model the most that the rows of it, or of a deeper one, are worth together.
@@ -208,7 +211,7 @@ package struct RowSolver: Sendable {
 
     /// The set with the largest E / T, or one whose rate is not below that by more than the share `tolerance`. The search may
     /// begin anywhere, and ends soonest if that is near: at `guess`, such as what came out in a step like this one. It ends
-    /// too when no set has a larger rate than `floor`.
+    /// too when no set has a larger rate than `floor`, with any set.
     package mutating func bestRate(guess: Double? = nil, tolerance: Double = 1e-12, above floor: Double = 0) -> Choice {
         var lambda = guess ?? plain.rate
         var current = best(lambda: lambda)
@@ -265,8 +268,8 @@ package struct RowSolver: Sendable {
             var rows = 0
             while rows < lanes[index].survivals.count, lanes[index].survivals[rows] > floor { rows += 1 }
             // A branch is worth no more than the token beside it.
-            if !lanes[index].branches.isEmpty { rows *= 2 }
-            count += max(rows, min(lanes[index].required, lanes[index].survivals.count))
+            let beside = lanes[index].branches.isEmpty ? 0 : rows
+            count += max(rows, min(lanes[index].required, lanes[index].survivals.count)) + beside
         }
         return count
     }
@@ -342,7 +345,7 @@ package struct RowSolver: Sendable {
     }
 
     /// Calls `look` with every set of the best rows down to `depth` of the draft model: how many rows, E and T.
-    /// It ends where all further ones have a smaller E - lambda·T.
+    /// It ends where no further one has a larger E - lambda·T.
     private mutating func sweep(
         _ depth: Int, _ lambda: Double, _ look: (_ count: Int, _ tokens: Double, _ time: Double) -> Void
     ) {

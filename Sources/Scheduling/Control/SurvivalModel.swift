@@ -4,8 +4,10 @@ import Glibc
 /// calibrated, per source of drafts.
 ///
 /// A model's draft: a logistic curve over the margin, fitted by Newton steps from sufficient statistics in bins of the margin,
-/// with a ridge and never falling; what a bin itself says counts the more the fuller it is. Retrieval: a table over match length and follow probability, shrunk towards a prior
-/// that grows with both; for the caller's own drafts towards the probability that comes with them. Both forget. On top of that every request has an odds ratio of its own, shrunk towards 1.
+/// with a ridge and never falling; what a bin itself says counts the more the fuller it is. Retrieval: a table over match
+/// length and follow probability, shrunk towards a prior that grows with both; for the caller's own drafts towards the
+/// probability that comes with them. Both forget. On top of that every request has an odds ratio of its own, shrunk
+/// towards 1.
 package struct SurvivalModel: Sendable {
     /// Never sure, so that a product over a long draft still falls and a refusal is never impossible.
     static let bounds = 0.005...0.995
@@ -45,11 +47,6 @@ package struct SurvivalModel: Sendable {
 
     // MARK: Estimates
 
-    /// The probability for one token that is drafted already.
-    package func conditional(_ feature: DraftFeature, _ source: DraftSource, request: UInt64) -> Double {
-        adjusted(base(feature, source, drafts(of: request)), by: ratio(source, request))
-    }
-
     /// Survivals of the drafted tokens: the running product.
     package func survivals(_ draft: DraftView, request: UInt64) -> [Double] {
         let (drafts, ratio) = (drafts(of: request), ratio(draft.source, request))
@@ -58,11 +55,6 @@ package struct SurvivalModel: Sendable {
             product *= adjusted(base(feature, draft.source, drafts), by: ratio)
             return product
         }
-    }
-
-    /// The probability for a token that the draft model has yet to draft, at a depth from 0.
-    package func expected(depth: Int, request: UInt64) -> Double {
-        adjusted(drafts(of: request).depths.mean(depth), by: ratio(.model, request))
     }
 
     /// Adds the survivals of tokens that the draft model has yet to draft, at depths up to `end`, as long as they are worth
