@@ -125,6 +125,9 @@ package struct EngineStatistics: Sendable {
     package var verifyTime: Int64 = 0
     /// Microseconds in which policies decided and learned; what they decided is part of `draftTime`.
     package var controlTime = 0.0
+    /// Microseconds of deciding who runs in a step with how many rows, and of laying these out; drafts and policies are not in
+    /// it.
+    package var schedulingTime = 0.0
     package var preemptions = 0
     /// Of the prefix cache.
     package var prefixQueriedTokens = 0

@@ -81,6 +81,7 @@ final class StepRunner {
     func step() -> [EngineEvent] {
         let start = monotonicMicroseconds()
         let control = speculator.controlTime
+        let schedulingStart = monotonicNanoseconds()
         admit(now: start)
         guard !running.isEmpty else { return [] }
         running.sort { $0.urgency < $1.urgency }
@@ -88,10 +89,13 @@ final class StepRunner {
         let planned = reserve(
             planStep(
                 requests: running.map(\.snapshot), maxRows: options.maxStepTokens, prefillRows: targets.prefillRows))
+        statistics.schedulingTime += Double(monotonicNanoseconds() - schedulingStart) / 1000
         let drafts = draft(planned, targets)
+        let layoutStart = monotonicNanoseconds()
         let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.rows })
         let drafted = monotonicMicroseconds()
         var work = layOut(plan, drafts)
+        statistics.schedulingTime += Double(monotonicNanoseconds() - layoutStart) / 1000
         var events: [EngineEvent]
         do {
             try executor.forward(batch)

@@ -47,7 +47,7 @@ struct BenchOverheadCommand: ParsableCommand {
         let passes = try BarePasses(target: target, options: base, requests: levels.max() ?? 1)
         if !output.json {
             Output.line("\(machineName()), \(InstructionSet.native.name); \(target.path)")
-            Output.columns(["engine", "at a time", "steps", "us a step", "ratio", "from", "to"])
+            Output.columns(["engine", "at a time", "steps", "us a step", "ratio", "from", "to", "planning us"])
         }
         let turns = Turns(arms: arms, passes: passes, requests: requests)
         var cells: [OverheadCell] = []
@@ -67,6 +67,7 @@ struct BenchOverheadCommand: ParsableCommand {
         Output.columns([
             cell.name, "\(cell.concurrency)", "\(cell.steps)", fixed(cell.time, 1), fixed(cell.ratio, 4),
             fixed(cell.interval.lowerBound, 4), fixed(cell.interval.upperBound, 4),
+            cell.scheduling.map { fixed($0, 1) } ?? "",
         ])
     }
 }
@@ -82,6 +83,8 @@ private struct OverheadCell {
     let ratio: Double
     /// Of that median, with 95% confidence.
     let interval: ClosedRange<Double>
+    /// Of an engine: microseconds of a step in which it is decided who runs with how many rows, the mean.
+    var scheduling: Double?
     /// Of passes: tokens in the cache before each row, the mean.
     private(set) var context: Double?
 
@@ -108,7 +111,10 @@ private struct OverheadCell {
             ("us_median", .number(time)), ("ratio", .number(ratio)),
             ("ratio_from", .number(interval.lowerBound)), ("ratio_to", .number(interval.upperBound)),
         ]
-        return .object(fields + (context.map { [("context_mean", .number($0))] } ?? []))
+        let more = [("scheduling_us", scheduling), ("context_mean", context)].compactMap { name, value in
+            value.map { (name, JSONText.number($0)) }
+        }
+        return .object(fields + more)
     }
 }
 
@@ -145,17 +151,25 @@ private struct Turns {
         var times = arms.map { _ in [Double]() }
         var passTimes = PassTimes()
         var (round, isWarm) = (0, false)
+        var before = arms.map { $0.engine.snapshot() }
         while times[0].count < steps {
             try submit(concurrency, round)
             let (measured, measuredPasses) = try takeTurns()
             if isWarm {
                 for index in arms.indices { times[index] += measured[index] }
                 passTimes += measuredPasses
+            } else {
+                before = arms.map { $0.engine.snapshot() }
             }
             (round, isWarm) = (round + 1, true)
         }
-        let cells = arms.indices.map {
-            OverheadCell(name: arms[$0].name, concurrency: concurrency, times: times[$0], first: times[0])
+        let cells = arms.indices.map { index in
+            var cell = OverheadCell(
+                name: arms[index].name, concurrency: concurrency, times: times[index], first: times[0])
+            let after = arms[index].engine.snapshot()
+            let steps = Double(max(1, after.steps - before[index].steps))
+            cell.scheduling = (after.schedulingTime - before[index].schedulingTime) / steps
+            return cell
         }
         return passTimes.times.isEmpty ? cells : cells + [OverheadCell(passes: passTimes, concurrency: concurrency)]
     }
