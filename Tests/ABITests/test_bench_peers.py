@@ -43,7 +43,7 @@ FTK_BENCH = """{"machine": "M", "isa": "avx2", "threads": 2, "commit": "c", "act
 {"rows": 4, "context": 24, "us_median": 25000, "tokens_per_s": 160.0}],
 "prefill": [{"rows": 256, "us_median": 500000, "tokens_per_s": 512.0}]}"""
 
-FTK_COMPARE = """{"text": "a", "same_text": true, "arms": [{"name": "plain", "tokens_per_s": 30.5},
+FTK_COMPARE = """{"text": "a", "same_text": true, "arms": [{"name": "off", "tokens_per_s": 30.5},
 {"name": "static, prompt lookup", "tokens_per_s": 20}, {"name": "static, draft model", "tokens_per_s": 75}]}"""
 
 
@@ -71,6 +71,15 @@ class OutputTests(unittest.TestCase):
         speeds = {"decode, 1 sequence": 50.0, "decode, 4 sequences": 160.0, "decode, 1 row": 50.0}
         self.assertEqual(outputs.parse_ftk_bench(FTK_BENCH), {**speeds, "prefill, 256 rows": 512.0})
         self.assertEqual(outputs.parse_ftk_compare(FTK_COMPARE, 4), {"plain": 30.5, "drafts of 4": 75.0})
+
+    def test_the_command_prints_what_is_read(self) -> None:
+        ftk = str(support.prefix() / "bin" / "ftk")
+        prompt = ["-p", "def f(a):", "-n", "6", "--draft-length", "4", "--json"]
+        result = support.run([ftk, "compare", "-m", support.TARGET, "-d", support.DRAFT, *prompt])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        speeds = outputs.parse_ftk_compare(result.stdout, 4)
+        self.assertEqual(set(speeds), {"plain", "drafts of 4"})
+        self.assertGreater(min(speeds.values()), 0)
 
     def test_costs_are_in_steps_of_one(self) -> None:
         costs = outputs.with_costs(outputs.parse_batched_bench(BATCHED_BENCH))

@@ -49,7 +49,7 @@ def parse_batched_bench(text: str) -> Values:
 
 def parse_ftk_compare(text: str, length: int) -> Values:
     speeds = {arm["name"]: float(arm["tokens_per_s"]) for arm in json.loads(text)["arms"]}
-    return {"plain": speeds["plain"], drafts(length): speeds["static, draft model"]}
+    return {"plain": speeds["off"], drafts(length): speeds["static, draft model"]}
 
 
 def parse_speculative(text: str, length: int) -> Values:
