@@ -42,6 +42,7 @@ extension GoodputPolicy {
 
     func retrievalLanes(_ view: StepView) -> [Candidate?] {
         view.requests.map { request in
+            if isBarred(request) { return nil }
             var best: (draft: DraftView, survivals: [Double], tokens: Double)?
             for proposal in request.proposals {
                 let most = min(request.room, maxDraft, proposal.features.count)
@@ -52,7 +53,9 @@ extension GoodputPolicy {
                 let tokens = survivals.reduce(0, +)
                 if tokens > best?.tokens ?? -1 { best = (draft, survivals, tokens) }
             }
-            return best.map { Candidate(source: $0.draft.source, lane: lane(request, $0.survivals, $0.draft)) }
+            return best.flatMap {
+                admitted(Candidate(source: $0.draft.source, lane: lane(request, $0.survivals, $0.draft)), request)
+            }
         }
     }
 
@@ -128,11 +131,22 @@ extension GoodputPolicy {
 
     private func modelLane(_ request: DecodingView, _ costs: StepCosts) -> Candidate? {
         let most = min(request.room, maxDraft)
-        guard request.draftBacklog > 0, most > 0, costs.draft != nil else { return nil }
+        guard request.draftBacklog > 0, most > 0, costs.draft != nil, !isBarred(request) else { return nil }
         var survivals: [Double] = []
         survival.extend(&survivals, to: most, request: request.id)
         var lane = lane(request, survivals, DraftView(source: .model, features: []))
         lane.usesModel = true
-        return Candidate(source: .model, lane: lane)
+        return admitted(Candidate(source: .model, lane: lane), request)
+    }
+
+    /// A request whose drafts lose has none: there is nothing to be looked at.
+    private func isBarred(_ request: DecodingView) -> Bool {
+        request.neededTokens <= 1 && switches.isOff(request.id)
+    }
+
+    /// Where a target is behind, the latency of its request counts for more than the goodput that drafts lose: those that it
+    /// needs, likely enough to help, are drafted even so.
+    private func admitted(_ candidate: Candidate, _ request: DecodingView) -> Candidate? {
+        candidate.lane.required == 0 && switches.isOff(request.id) ? nil : candidate
     }
 }

@@ -14,6 +14,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     private var retrievalGuard = SpeculationGuard()
     private var modelGuard = SpeculationGuard()
     private var modelProbe = ProbeSchedule()
+    private(set) var switches = UtilitySwitches()
     /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
     var pace = DecodingPace()
     var step = Decision()
@@ -48,7 +49,10 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// A set of rows may miss the best rate by this share: to find a better one would take longer than it spares.
     private static let tolerance = 0.0005
 
-    package mutating func forget(_ id: UInt64) { survival.forget(id) }
+    package mutating func forget(_ id: UInt64) {
+        survival.forget(id)
+        switches.forget(id)
+    }
 
     /// Whether speculation has to win by so much before it is begun.
     private var hurdle: Double { speculated ? 1.0 : 1.005 }
@@ -121,6 +125,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         if request.room == 0 { return .end }
         let (hasModel, hasProposals) = (request.draftBacklog > 0, !request.proposals.isEmpty)
         if !hasModel && !hasProposals { return .drafter }
+        if switches.isOff(request.id) { return .guard }
         // A guard is a reason for the requests that have what it bars.
         return hasModel && modelGuard.isOff || hasProposals && retrievalGuard.isOff ? .guard : .gain
     }
@@ -175,6 +180,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         guard view.prefillRows == 0, let draft = costs.draft, modelProbe.isDue(cost: 0) else { return }
         let able = view.requests.indices.filter {
             view.requests[$0].draftBacklog > 0 && view.requests[$0].room > 0 && step.wishes[$0].source == nil
+                && !switches.isOff(view.requests[$0].id)
         }.sorted { view.requests[$0].draftBacklog < view.requests[$1].draftBacklog }
         let plain = costs.targetTime(view, drafted: 0, attended: 0)
         var (missed, drafted, attended) = (0, 0, 0)
@@ -292,6 +298,9 @@ package struct GoodputPolicy: SpeculationPolicy {
         }
         pace.add(
             tokens: outcome.emitted, time: costs.decodingTime(view, outcome), withPrompts: view.prefillRows > 0)
+        // Tokens are worth what they really took lately, or less.
+        switches.observe(
+            view, costs, outcome, rate: min(step.lambda, pace.rate ?? step.lambda), isTry: step.isProbe)
         judge(view, costs, outcome, sources)
         if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.areNone) }
         speculated = !sources.areNone
