@@ -83,8 +83,8 @@ struct RecordedSource {
             let outliers = result.outliers
             guard !outliers.places.isEmpty else { continue }
             Output.line(
-                "        \(outliers.places.count) steps took over \(fixed(OutlierSteps.limit, 1)) times what others like "
-                    + "them did, \(milliseconds(outliers.lost / 1e3)) in all; P95 TPOT without that "
+                "        steps that took over \(fixed(OutlierSteps.limit, 1)) times what others like them did: "
+                    + "\(outliers.places.count), \(milliseconds(outliers.lost / 1e3)) in all; P95 TPOT without that "
                     + milliseconds(outliers.paceWithout))
         }
         Output.line(holds ? "the simulation predicts the recorded runs" : "the simulation misses recorded runs")
