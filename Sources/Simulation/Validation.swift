@@ -10,6 +10,8 @@ package struct Validation: Sendable, Equatable {
     package let checks: [Check]
     /// Of the fitted costs, a share.
     package let costError: Double
+    /// The least and the most that passes took in the course of the run, in times of what they cost: how calm the machine was.
+    package let slowdown: ClosedRange<Double>
     /// Share of the output tokens of which it is known whether a draft model's would be right; the others are guessed.
     package let knownShare: Double
     /// The requests that are at or above the P95 of the time per output token, as it was measured or as it is predicted, the
@@ -68,6 +70,8 @@ package struct Validation: Sendable, Equatable {
         self.checks = checks
         (policy, seed, timeScale) = (run.policy, run.seed, run.timeScale)
         costError = fitted.targetError
+        let slowdowns = run.steps.map { fitted.slowdown.value(at: Moment(time: $0.start)) }
+        slowdown = (slowdowns.min() ?? 1)...(slowdowns.max() ?? 1)
         // Nobody drafts for the first token, nor for the last.
         let positions = (texts ?? run.texts).flatMap { $0.accepted.dropFirst().dropLast() }
         knownShare = Double(positions.count { $0 != nil }) / Double(max(1, positions.count))

@@ -67,7 +67,9 @@ struct RecordedSource {
         for result in results {
             Output.line(
                 "\(result.policy), time scale \(fixed(result.timeScale, 2)), seed \(result.seed); the fitted costs are "
-                    + "\(percent(result.costError)) off on average; a draft model's tokens are known for \(percent(result.knownShare)) of the output"
+                    + "\(percent(result.costError)) off on average, and passes took \(fixed(result.slowdown.lowerBound, 2)) to "
+                    + "\(fixed(result.slowdown.upperBound, 2)) times as long in the course of the run; a draft model's "
+                    + "tokens are known for \(percent(result.knownShare)) of the output"
             )
             for check in result.checks {
                 Output.line(
@@ -104,6 +106,10 @@ struct RecordedSource {
                         .object([
                             ("policy", .string(result.policy)), ("time_scale", .number(result.timeScale)),
                             ("seed", .unsigned(result.seed)), ("cost_error", .number(result.costError)),
+                            (
+                                "slowdown",
+                                .array([result.slowdown.lowerBound, result.slowdown.upperBound].map { .number($0) })
+                            ),
                             ("known_share", .number(result.knownShare)), ("holds", .bool(result.holds)),
                             ("checks", .array(result.checks.map(Self.row))),
                             ("slowest", .array(result.slowest.map(Self.row))),

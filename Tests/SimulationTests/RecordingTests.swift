@@ -207,6 +207,7 @@ import Testing
         let run = loop.record(try Arm(parsing: name))
         let validation = try Validation(run)
         #expect(validation.holds, "\(validation)")
+        #expect(validation.slowdown.upperBound > 2 * validation.slowdown.lowerBound)
         let (blind, seeing) = (try RecordedCosts(run.steps), try RecordedCosts(run.steps, followsSpeed: true))
         #expect(seeing.targetError < blind.targetError / 2)
     }
