@@ -45,34 +45,17 @@ package final class InferenceEngine: @unchecked Sendable {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
             options: options)
-        let map = try options.draftModel.flatMap { try vocabularyMap(target: target, draft: $0) }
         let pool = ThreadPool(threads: sizing.threads)
+        let drafting = try options.makeModelDrafter(target, sizing, pool)
         let executor = try ModelExecutor(target, sizing, pool, options)
-        var drafter: DraftModelDrafter?
-        var draftExecutor: ModelExecutor?
-        if let draft {
-            let own = try ModelExecutor(draft, sizing, pool, options)
-            drafter = DraftModelDrafter(
-                executor: own, maxRows: options.maxStepTokens, contextTokens: draft.configuration.contextLength,
-                targetVocabulary: target.configuration.vocabularySize,
-                translation: map.map {
-                    DraftTranslation(
-                        $0, opening: draft.tokenizer.addsBOS ? draft.tokenizer.bos : nil, blocks: sizing.kvBlocks,
-                        targetVocabulary: target.configuration.vocabularySize)
-                })
-            drafter?.reportsProbability = options.policy == .adaspec
-            drafter?.fixedStrength = options.coupling
-            draftExecutor = own
-            if let map { options.log.write(.info, "the draft model has another vocabulary: \(map.summary)") }
-        }
         let costs = try ProfileSubject(
-            target: target, draft: draft, sizing: sizing, targetExecutor: executor, draftExecutor: draftExecutor,
+            target: target, draft: draft, sizing: sizing, targetExecutor: executor, draftExecutor: drafting?.executor,
             threads: pool.threads, options: options
         ).costs()
         let speculator = Speculator(
             policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
             costs: costs,
-            retrieval: options.makeRetrieval(), model: drafter, log: options.log)
+            retrieval: options.makeRetrieval(), model: drafting?.drafter, log: options.log)
         try self.init(
             target: target, options: options, sizing: sizing, threads: pool.threads, executor: executor,
             speculator: speculator)
@@ -337,6 +320,9 @@ package final class InferenceEngine: @unchecked Sendable {
 
     /// How far the policy's estimates and what came of them are apart; waits for the step that is under way.
     package func calibration() -> Calibration? { stepLock.withLock { runner.speculator.calibration } }
+
+    /// What passes are believed to cost; waits for the step that is under way.
+    package func costs() -> StepCosts { stepLock.withLock { runner.speculator.costs } }
 
     /// What the requests that run hold; waits for the step that is under way.
     package func inspect() -> EngineInspection { stepLock.withLock { runner.inspection } }

@@ -344,7 +344,7 @@ final class Speculator {
 
 extension DraftRequest {
     /// The same with a shorter draft, and blocks for it.
-    fileprivate func limited(to length: Int, blocks: [Int32]) -> DraftRequest {
+    func limited(to length: Int, blocks: [Int32]) -> DraftRequest {
         DraftRequest(
             id: id, tokens: tokens, limit: min(limit, length), blocks: blocks, parameters: parameters,
             processors: processors, history: history, noise: noise, constraint: constraint, isolation: isolation,

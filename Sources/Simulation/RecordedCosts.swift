@@ -33,6 +33,14 @@ package struct RecordedCosts: Sendable {
         targetError = missed / max(measured, .leastNormalMagnitude)
     }
 
+    /// What a step would take by its passes, at its time of the run.
+    func expectedTime(of step: LoggedStep) -> Double {
+        let passes = step.draftPasses.reduce(costs.target.time(of: step)) {
+            $0 + (costs.draft?.time(rows: $1.rows, context: $1.context, attended: 0) ?? 0)
+        }
+        return passes * slowdown.value(at: Moment(step: 0, time: step.start)) + costs.overhead
+    }
+
     private static func fitted(_ steps: [LoggedStep], _ speed: MachineSpeed) -> StepCosts {
         var (target, draft): ([FittedPass], [FittedPass]) = ([], [])
         for step in steps {

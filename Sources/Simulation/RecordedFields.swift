@@ -71,6 +71,12 @@ struct RecordedFields {
         }
     }
 
+    func object(_ field: String) throws -> RecordedFields {
+        let object = try value(field)
+        guard object.members != nil else { throw bad(field, "an object") }
+        return try RecordedFields(object, place: "\(place), \(field)")
+    }
+
     func source(_ field: String) throws -> DraftSource? {
         try optional(field) { field in
             let name = try text(field)

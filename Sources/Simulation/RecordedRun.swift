@@ -13,6 +13,8 @@ package struct RecordedRun: Sendable, Equatable {
     package var maxRunning: Int
     package var maxRows: Int
     package var targets = Targets()
+    /// What the engine believed of its passes when the run began; nil: nobody knows.
+    package var costs: StepCosts?
     /// Microseconds after which it was cut off; nil: it ran to its end.
     package var end: Double?
     /// In order of arrival; steps and texts go by their places.
@@ -58,6 +60,7 @@ extension OpenLoop {
     package func record(_ arm: Arm) -> RecordedRun {
         var run = RecordedRun(policy: arm.name, seed: seed, maxRunning: maxRunning, maxRows: maxRows)
         run.targets = targets
+        run.costs = costs.current
         run.end = end < .infinity ? end : nil
         let result = self.run(arm) { run.steps.append($0) }
         run.requests = result.requests
@@ -65,12 +68,13 @@ extension OpenLoop {
         return run
     }
 
-    /// The workload of a recorded run under what its passes cost, with texts as far as `texts` know them.
+    /// The workload of a recorded run under what its passes cost, with texts as far as `texts` know them. The policy begins with
+    /// what the engine believed then, and learns: how wide it dares to go depends on that.
     package init(replaying run: RecordedRun, texts: [RecordedText], costs: StepCosts) {
         self.init(
             arrivals: run.arrivals, text: TextModel(recorded: texts, seed: run.seed), machine: VirtualMachine(costs),
             maxRunning: run.maxRunning, maxRows: run.maxRows)
-        self.costs = LearnedCosts(costs)
+        self.costs = LearnedCosts(run.costs ?? costs)
         targets = run.targets
         end = run.end ?? .infinity
         seed = run.seed

@@ -23,6 +23,13 @@ package struct RecordedProposal: Sendable, Equatable {
     package var source: DraftSource
     package var features: [DraftFeature]
     package var right: Int
+
+    package init(position: Int, source: DraftSource, features: [DraftFeature], right: Int) {
+        self.position = position
+        self.source = source
+        self.features = features
+        self.right = right
+    }
 }
 
 extension RecordedText {
@@ -74,7 +81,12 @@ extension RecordedText {
             result.features[index] = other.features[index]
         }
         // Who found nothing anywhere may not have had any retrieval.
-        let fresh: Set<Int> = other.proposals.isEmpty ? [] : Set(other.looks).subtracting(looks)
+        if other.proposals.isEmpty { return result }
+        if proposals.isEmpty {
+            (result.looks, result.proposals) = (other.looks, other.proposals)
+            return result
+        }
+        let fresh = Set(other.looks).subtracting(looks)
         result.looks = (looks + fresh).sorted()
         result.proposals = (proposals + other.proposals.filter { fresh.contains($0.position) })
             .sorted { ($0.position, $0.source.rawValue) < ($1.position, $1.source.rawValue) }
@@ -91,7 +103,11 @@ extension TextModel {
         let gaps = RecordedGaps(texts)
         let sequences = texts.indices.map { gaps.filled(texts[$0], request: $0, seed: seed) }
         self.init(model: gaps.isEmpty ? nil : AcceptanceProcess(.recorded(sequences)))
-        recorded = texts
+        recorded = texts.map { text in
+            var sorted = text
+            sorted.proposals.sort { ($0.position, $0.source.rawValue) < ($1.position, $1.source.rawValue) }
+            return sorted
+        }
     }
 }
 
@@ -146,19 +162,34 @@ private struct RecordedGaps {
 struct RecordedProposals: Sendable {
     private let text: RecordedText
     private var position = 0
+    /// Looks at or before the position, and proposals before the last of them.
+    private var looked = 0
+    private var passed = 0
 
-    init(_ text: RecordedText) { self.text = text }
+    /// The text's proposals in order of their positions.
+    init(_ text: RecordedText) {
+        self.text = text
+        pass(0)
+    }
 
     /// What was found here, or what is left of what was found before, as long as that was right.
     func found() -> [RetrievedDraft] {
-        guard let look = text.looks.last(where: { $0 <= position }) else { return [] }
-        let passed = position - look
-        return text.proposals.filter { $0.position == look && $0.right >= passed && $0.features.count > passed }.map {
+        guard looked > 0 else { return [] }
+        let look = text.looks[looked - 1]
+        let gone = position - look
+        return text.proposals[passed...].prefix { $0.position == look }.filter {
+            $0.right >= gone && $0.features.count > gone
+        }.map {
             RetrievedDraft(
-                draft: DraftView(source: $0.source, features: Array($0.features.dropFirst(passed))),
-                right: $0.right - passed)
+                draft: DraftView(source: $0.source, features: Array($0.features.dropFirst(gone))),
+                right: $0.right - gone)
         }
     }
 
-    mutating func pass(_ count: Int) { position += count }
+    mutating func pass(_ count: Int) {
+        position += count
+        while looked < text.looks.count, text.looks[looked] <= position { looked += 1 }
+        guard looked > 0 else { return }
+        while passed < text.proposals.count, text.proposals[passed].position < text.looks[looked - 1] { passed += 1 }
+    }
 }

@@ -6,7 +6,7 @@ import Scheduling
 // step. Times are in microseconds from the run's start; what was not reached is null.
 
 extension RecordedRun {
-    package static let version = 1
+    package static let version = 2
 
     /// The first line of a file; `about` says what was recorded.
     package static func header(_ about: [(String, JSONText)]) -> JSONText {
@@ -24,7 +24,7 @@ extension RecordedRun {
             ("seed", .unsigned(seed)), ("time_scale", .number(timeScale)),
             ("max_running_requests", .int(maxRunning)), ("max_step_tokens", .int(maxRows)),
             ("target_ttft_us", Self.time(targets.firstToken)), ("target_tpot_us", Self.time(targets.perOutputToken)),
-            ("cut_us", Self.time(end)),
+            ("cut_us", Self.time(end)), ("costs", costs.map { $0.json } ?? .null),
         ])
     }
 
@@ -91,6 +91,24 @@ extension RecordedProposal {
             ("probability", .array(features.map { .number(Double($0.probability)) })),
             ("match", .array(features.map { .int(Int($0.matchLength)) })),
             ("support", .array(features.map { .int(Int($0.support)) })),
+        ])
+    }
+}
+
+extension StepCosts {
+    fileprivate var json: JSONText {
+        .object([
+            ("target", target.json), ("draft", draft.map { $0.json } ?? .null), ("overhead_us", .number(overhead)),
+        ])
+    }
+}
+
+extension PassCosts {
+    fileprivate var json: JSONText {
+        .object([
+            ("widths", .array(widths.map { .int($0) })), ("base_us", .array(base.map { .number($0) })),
+            ("per_context_us", .number(perContext)), ("per_attended_us", .number(perAttended)),
+            ("measured", .array(measured.map { .bool($0) })),
         ])
     }
 }

@@ -15,6 +15,9 @@ package struct Recording: Sendable {
     private static let mostRows = 1 << 20
     private static let mostContext = 1 << 24
     private static let mostInStep = 1 << 16
+    /// Of a cost table; and the time of a pass, in microseconds.
+    private static let mostWidths = 1024
+    private static let longestPass = 2.6e12
 
     package init(path: String) throws {
         try self.init(parsing: FileSource.contents(of: path, limit: Self.mostBytes), name: path)
@@ -83,10 +86,38 @@ package struct Recording: Sendable {
             firstToken: try line.optional("target_ttft_us") { try line.number($0) },
             perOutputToken: try line.optional("target_tpot_us") { try line.number($0) })
         run.end = try line.optional("cut_us") { try line.number($0) }
+        run.costs = try line.optional("costs") { try costs(line.object($0)) }
         do { _ = try Arm(parsing: run.policy, longestDraft: run.draftTokens) } catch let failure as Failure {
             throw failure.prefixed("\(line.place), field run")
         }
         return run
+    }
+
+    private static func costs(_ fields: RecordedFields) throws -> StepCosts {
+        StepCosts(
+            target: try passCosts(fields.object("target")),
+            draft: try fields.optional("draft") { try passCosts(fields.object($0)) },
+            overhead: try fields.number("overhead_us"))
+    }
+
+    private static func passCosts(_ fields: RecordedFields) throws -> PassCosts {
+        let widths = try fields.wholes("widths")
+        let base = try fields.list("base_us").compactMap(\.number)
+        guard widths.first == 1, widths.count <= mostWidths, (widths.last ?? 0) <= mostRows,
+            zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 })
+        else { throw fields.bad("widths", "ascending widths from 1 to at most \(mostRows), \(mostWidths) at most") }
+        guard base.count == widths.count, base.allSatisfy({ $0 > 0 && $0 <= longestPass }) else {
+            throw fields.bad("base_us", "a time above 0, at most \(longestPass), for each of widths")
+        }
+        let measured = try fields.list("measured").compactMap(\.bool)
+        guard measured.isEmpty || measured.count == widths.count else {
+            throw fields.bad("measured", "true or false for each of widths, or nothing")
+        }
+        var costs = PassCosts(
+            widths: widths, base: base, perContext: try fields.number("per_context_us"),
+            perAttended: try fields.number("per_attended_us"))
+        costs.measured = measured
+        return costs
     }
 
     private static func addRequest(_ line: RecordedFields, to run: inout RecordedRun) throws {

@@ -67,16 +67,32 @@ struct RecordedSource {
         for result in results {
             Output.line(
                 "\(result.policy), time scale \(fixed(result.timeScale, 2)), seed \(result.seed); the fitted costs are "
-                    + "\(percent(result.costError)) off on average")
+                    + "\(percent(result.costError)) off on average, and passes took \(fixed(result.slowdown.lowerBound, 2)) to "
+                    + "\(fixed(result.slowdown.upperBound, 2)) times as long in the course of the run; a draft model's "
+                    + "tokens are known for \(percent(result.knownShare)) of the output"
+            )
             for check in result.checks {
                 Output.line(
                     "  \(check.holds ? "pass" : "FAIL")  \(check.name): measured \(fixed(check.measured, 2)), predicted "
                         + "\(fixed(check.predicted, 2)), off by \(percent(check.error)) of at most \(percent(check.limit))"
                 )
             }
+            for pace in result.slowest {
+                Output.line(
+                    "        request \(pace.request), \(pace.outputTokens) tokens: measured \(milliseconds(pace.measured)), "
+                        + "predicted \(milliseconds(pace.predicted)) per token")
+            }
+            let outliers = result.outliers
+            guard !outliers.places.isEmpty else { continue }
+            Output.line(
+                "        steps that took over \(fixed(OutlierSteps.limit, 1)) times what others like them did: "
+                    + "\(outliers.places.count), \(milliseconds(outliers.lost / 1e3)) in all; P95 TPOT without that "
+                    + milliseconds(outliers.paceWithout))
         }
         Output.line(holds ? "the simulation predicts the recorded runs" : "the simulation misses recorded runs")
     }
+
+    private func milliseconds(_ time: Double?) -> String { time.map { "\(fixed($0, 2)) ms" } ?? "nothing" }
 
     private func percent(_ share: Double) -> String { fixed(share * 100, 1) + " %" }
 
@@ -90,7 +106,14 @@ struct RecordedSource {
                         .object([
                             ("policy", .string(result.policy)), ("time_scale", .number(result.timeScale)),
                             ("seed", .unsigned(result.seed)), ("cost_error", .number(result.costError)),
-                            ("holds", .bool(result.holds)), ("checks", .array(result.checks.map(Self.row))),
+                            (
+                                "slowdown",
+                                .array([result.slowdown.lowerBound, result.slowdown.upperBound].map { .number($0) })
+                            ),
+                            ("known_share", .number(result.knownShare)), ("holds", .bool(result.holds)),
+                            ("checks", .array(result.checks.map(Self.row))),
+                            ("slowest", .array(result.slowest.map(Self.row))),
+                            ("outliers", Self.json(result.outliers)),
                         ])
                     })
             ),
@@ -103,6 +126,22 @@ struct RecordedSource {
             ("name", .string(check.name)), ("measured", .number(check.measured)),
             ("predicted", .number(check.predicted)), ("error", .number(check.error)), ("limit", .number(check.limit)),
             ("margin", .number(check.limit - abs(check.error))), ("holds", .bool(check.holds)),
+        ])
+    }
+
+    private static func row(_ pace: Validation.Pace) -> JSONText {
+        .object([
+            ("request", .int(pace.request)), ("output_tokens", .int(pace.outputTokens)),
+            ("measured_ms", pace.measured.map { .number($0) } ?? .null),
+            ("predicted_ms", pace.predicted.map { .number($0) } ?? .null),
+        ])
+    }
+
+    /// Steps count from 1, as in the recording.
+    private static func json(_ outliers: OutlierSteps) -> JSONText {
+        .object([
+            ("steps", .array(outliers.places.map { .int($0 + 1) })), ("lost_ms", .number(outliers.lost / 1e3)),
+            ("p95_tpot_without_ms", outliers.paceWithout.map { .number($0) } ?? .null),
         ])
     }
 }

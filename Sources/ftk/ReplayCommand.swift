@@ -48,7 +48,10 @@ struct ReplayCommand: ParsableCommand {
     @Option(help: "Run with so many seeds, from --seed on.") var seeds = 1
     @Option(
         help: ArgumentHelp(
-            "Write every step to a file, for ftk simulate --recording. Drafts are chains then, as they are there.",
+            """
+            Write every step to a file, for ftk simulate --recording, and what drafters say of each token of the texts, which is \
+            found out when a run is over. Drafts are chains then, as they are there.
+            """,
             valueName: "file"))
     var record: String?
     @Flag(help: "Show how far the run is, even where standard error is no terminal.") var progress = false

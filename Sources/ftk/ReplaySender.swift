@@ -17,6 +17,8 @@ struct ReplaySender {
     private var finished = 0
     private(set) var run: RecordedRun
     private(set) var cut: Cut?
+    /// The output of each request, as far as it came.
+    private var outputs: [[Int32]]
 
     /// Why a run was cut off.
     enum Cut: String {
@@ -30,6 +32,7 @@ struct ReplaySender {
     init(_ engine: InferenceEngine, _ run: RecordedRun, requests: [RequestOptions], longest: Double) {
         precondition(run.requests.count == requests.count, "a request for each arrival")
         (self.engine, self.run, self.requests, self.longest) = (engine, run, requests, longest)
+        outputs = requests.map { _ in [] }
     }
 
     /// `progress` gets the requests that ended, now and then.
@@ -38,6 +41,7 @@ struct ReplaySender {
             cut = .interrupt
             return run.requests.removeAll()
         }
+        run.costs = engine.costs()
         origin = monotonicMicroseconds()
         while finished < requests.count {
             if Interrupt.isRequested { return try cutOff(.interrupt) }
@@ -56,10 +60,12 @@ struct ReplaySender {
     /// Microseconds since the start.
     private var clock: Double { Double(monotonicMicroseconds() - origin) }
 
-    /// One request that nobody counts: memory is touched, and threads are there. False when it was interrupted.
+    /// One request that nobody counts: memory is touched, and threads are there. Nothing is drafted for it: its slow steps would
+    /// teach the policy what does not hold later, and the run would not begin where a simulation does. False when it was
+    /// interrupted.
     private func warmUp() throws -> Bool {
         guard var request = requests.first else { return true }
-        request.maxTokens = 8
+        (request.maxTokens, request.draftTokens) = (8, 0)
         request.cacheSalt = .max
         let id = try engine.submit(request)
         while !engine.poll(timeout: Int64(Self.longestWait)).contains(where: { $0.requestID == id && $0.finish != nil })
@@ -77,6 +83,7 @@ struct ReplaySender {
 
     private mutating func note(_ event: EngineEvent, at time: Double) throws {
         guard let place = places[event.requestID] else { return }
+        outputs[place] += event.tokens
         if event.kind == .tokens, run.requests[place].firstToken == nil { run.requests[place].firstToken = time }
         guard let finish = event.finish else { return }
         if let failure = finish.failure { throw failure }
@@ -108,8 +115,13 @@ struct ReplaySender {
         do { try engine.cancel(id) } catch let failure as Failure where failure.code == .notFound {}
     }
 
-    /// What the steps showed of the requests' texts.
-    mutating func readTexts() { run.readTexts() }
+    /// Finds out what drafters have to say of the requests' texts, which the steps show only in part.
+    mutating func readTexts(_ review: TextReview) throws {
+        let texts = run.requests.indices.map { TextReview.Text(request: requests[$0], output: outputs[$0]) }
+        run.texts = zip(run.requests, try review.read(texts)).map { request, positions in
+            RecordedText(length: request.outputTokens, positions)
+        }
+    }
 
     // MARK: Steps
 
@@ -151,5 +163,23 @@ struct ReplaySender {
         part.accepted = request.accepted
         part.emitted = request.emitted
         return part
+    }
+}
+
+extension RecordedText {
+    /// What a review found, position by position.
+    fileprivate init(length: Int, _ positions: [TextReview.Position]) {
+        self.init(length: length)
+        // Nobody drafts for the first token; what was cut off has no end.
+        for (place, position) in positions.prefix(length).enumerated().dropFirst() {
+            if let feature = position.feature {
+                (accepted[place], features[place]) = (position.isRight, feature)
+            }
+            looks.append(place)
+            proposals += position.proposals.map {
+                RecordedProposal(
+                    position: place, source: $0.draft.source, features: $0.draft.features, right: $0.accepted)
+            }
+        }
     }
 }

@@ -106,8 +106,8 @@ struct ReplaySession {
         _ arm: Arm, _ fit: LengthFit, scale: Double, seed: UInt64, _ targets: Targets
     ) throws -> (sender: ReplaySender, result: OpenLoopResult) {
         progress.begin("\(arm.name), seed \(seed)", requests: fit.arrivals.count)
-        let engine = try InferenceEngine(
-            target: target, options: arm.options(base, draftTokens: command.draftTokens))
+        let options = arm.options(base, draftTokens: command.draftTokens)
+        let engine = try InferenceEngine(target: target, options: options)
         defer { engine.stop() }
         var run = RecordedRun(
             policy: arm.name, seed: seed, maxRunning: base.maxRunningRequests, maxRows: base.maxStepTokens)
@@ -119,7 +119,8 @@ struct ReplaySession {
             engine, run, requests: fit.arrivals.indices.map { request($0, fit.arrivals[$0], arm, seed, targets) },
             longest: command.maxSeconds * 1e6)
         try sender.send { progress.show($0) }
-        sender.readTexts()
+        // The engine has nothing to do by now.
+        if recorder != nil { try sender.readTexts(TextReview(target: target, options: options)) }
         var result = sender.run.result()
         result.calibration = engine.calibration()
         return (sender, result)

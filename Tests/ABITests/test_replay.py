@@ -151,6 +151,7 @@ class ReplayTests(support.ScratchCase):
                 runs.append([])
             runs[-1].append(entry)
         self.assertEqual([run[0]["run"] for run in runs], ["off", "static:3", "goodput"])
+        texts = []
         for run, cell in zip(runs, cells, strict=True):
             requests = [entry for entry in run if "request" in entry]
             steps = [entry for entry in run if "step" in entry]
@@ -167,10 +168,15 @@ class ReplayTests(support.ScratchCase):
                 self.assertLessEqual(step["draft_us"] + step["target_us"], step["time_us"])
             self.assertEqual(produced, [len(request["accepted"]) for request in requests])
             right = [value for request in requests for value in request["accepted"]]
-            if run[0]["run"] == "off":
-                self.assertEqual(set(right), {None})
-            if run[0]["run"] == "static:3":
-                self.assertLessEqual({True, False}, set(right))
+            # Whether drafts would be right is known wherever a draft is of use, whoever drafted where.
+            self.assertLessEqual({True, False}, set(right))
+            for request in requests:
+                count = len(request["accepted"])
+                known = [place for place in range(count) if request["accepted"][place] is not None]
+                self.assertEqual(known, list(range(1, count - 1)))
+                self.assertEqual(request["looks"], list(range(1, count)))
+            texts.append([request["accepted"] for request in requests])
+        self.assertEqual(texts, [texts[0]] * len(runs))
         options = ["--recording", str(self.recording), "--policies", "off,static:2,goodput", "--json"]
         first = self.simulate(*options)
         self.assertEqual(first.returncode, 0, first.stderr)
@@ -195,6 +201,13 @@ class ReplayTests(support.ScratchCase):
                 self.assertAlmostEqual(check["margin"], check["limit"] - abs(check["error"]))
                 self.assertEqual(check["holds"], check["margin"] >= 0)
             self.assertEqual(run["holds"], all(check["holds"] for check in run["checks"]))
+            # The requests that the P95 is made of, as it was and as it is predicted.
+            for name, check in (("measured_ms", "measured"), ("predicted_ms", "predicted")):
+                slow = [one[name] for one in run["slowest"] if one[name] is not None]
+                self.assertTrue(any(abs(time - run["checks"][2][check]) < 1e-9 for time in slow), slow)
+            self.assertEqual(run["outliers"]["steps"] == [], run["outliers"]["lost_ms"] == 0)
+            self.assertLessEqual(run["outliers"]["p95_tpot_without_ms"], run["checks"][2]["measured"] + 1e-9)
+        self.assertEqual([run["known_share"] for run in report["runs"]], [1, 1])
         text = self.simulate("--recording", str(self.recording), "--validate")
         self.assertEqual(text.returncode, result.returncode)
         # What cannot be predicted: requests that ended much later than their steps say.

@@ -66,6 +66,37 @@ import Testing
         #expect(other.merged(with: one).accepted == other.accepted)
     }
 
+    /// Who drafted with the model alone looked everywhere and found nothing; that says nothing of retrieval.
+    @Test func whatHadNoRetrievalTakesThatOfOthers() {
+        let model = Self.run(length: 8, [(4, 4, 0, nil), (4, 4, 0, nil), (4, 4, 0, nil)]).texts[0]
+        let both = Self.run(length: 8, [(4, 4, 1, (3, 2, 2)), (0, 0, 0, (2, 1, 0))]).texts[0]
+        #expect(model.looks == [1, 2, 3] && both.looks == [1, 3])
+        let merged = model.merged(with: both)
+        #expect(merged.looks == [1, 3] && merged.proposals == both.proposals)
+        #expect(merged.accepted == [nil, false, false, false, nil, nil, nil, nil])
+        #expect(both.merged(with: model).proposals == both.proposals)
+    }
+
+    /// A simulation may come to positions that nobody looked at when the text was recorded.
+    @Test func whatIsLeftOfAProposalIsFoundLater() {
+        var text = RecordedText(length: 12)
+        text.looks = [2, 7]
+        text.proposals = [
+            RecordedProposal(position: 7, source: .suffix, features: Self.features(2, 0), right: 0),
+            RecordedProposal(position: 2, source: .suffix, features: Self.features(2, 0), right: 2),
+            RecordedProposal(position: 2, source: .lookup, features: Self.features(6, 0), right: 3),
+        ]
+        let costs = StepCosts(target: PassCosts(widths: [1, 16], base: [100, 101]), draft: nil)
+        var run = Self.run(length: 12, [])
+        run.texts = [text]
+        // A token a step, whatever is found.
+        let steps = OpenLoop(replaying: run, texts: run.texts, costs: costs)
+            .record(Arm(name: "off", longestDraft: 4) { _ in FixedLengthPolicy(length: 0) }).steps
+        let found = steps.compactMap(\.decoding.first).map { part in part.proposals.map(\.features.count) }
+        // From the second position on: all, then what is left while it was right; then the second look, which was wrong.
+        #expect(found == [[], [6, 2], [5, 1], [4], [3], [], [2], [], [], [], []])
+    }
+
     /// Where a recording has gaps a simulation goes by what follows like tokens, the same for a seed.
     @Test func gapsAreFilledLikeTheRest() {
         var run = Self.run(length: 2000, [])

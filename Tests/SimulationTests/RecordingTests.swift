@@ -1,6 +1,7 @@
 import Formats
 import Scheduling
 import Simulation
+import TestSupport
 import Testing
 
 /// Recordings of runs on virtual time, whose steps take what a cost table says: an engine without a clock.
@@ -53,6 +54,7 @@ import Testing
         #expect(found.requests.map(\.firstToken) == run.requests.map(\.firstToken))
         #expect(found.requests.map(\.end) == run.requests.map(\.end))
         #expect(found.result().requests == run.result().requests)
+        #expect(found.costs == run.costs && found.costs != nil)
         #expect(found.targets == run.targets && found.end == 5e6 && found.draftTokens == 7)
         // What drafts looked like is in the texts, not in the steps.
         #expect(found.steps.map(\.targetShape.rows) == run.steps.map(\.targetShape.rows))
@@ -96,6 +98,106 @@ import Testing
         #expect(pace.error < -0.1 && !pace.holds)
     }
 
+    /// Requests whose drafts are nearly always right, and others whose are nearly always wrong.
+    private static func mixed(seed: UInt64) -> (loop: OpenLoop, texts: [RecordedText]) {
+        var loop = loop(rate: 25, count: 24, seed: seed)
+        var random = SplitMix64(seed: seed)
+        let texts = loop.arrivals.enumerated().map { place, arrival in
+            var text = RecordedText(length: arrival.outputTokens)
+            for position in text.accepted.indices {
+                text.accepted[position] = random.int(0..<100) < (place % 4 == 0 ? 5 : 90)
+                text.features[position] = DraftFeature(margin: 1, probability: 0.5)
+            }
+            return text
+        }
+        loop.text = TextModel(recorded: texts, seed: seed)
+        loop.text.draftStartsCold = true
+        return (loop, texts)
+    }
+
+    /// What was not drafted is not like what was: only the whole text tells how long a request takes.
+    @Test func wholeTextsTellEveryRequest() throws {
+        var (whole, shown) = (0.0, 0.0)
+        for seed in 1...6 as ClosedRange<UInt64> {
+            let (loop, texts) = Self.mixed(seed: seed)
+            let run = loop.record(try Arm(parsing: "goodput"))
+            // As if nobody had drafted for those whose drafts are wrong.
+            let seen = texts.enumerated().map { place, text in
+                place % 4 == 0 ? RecordedText(length: text.accepted.count) : text
+            }
+            func worst(_ validation: Validation) -> Double {
+                validation.slowest.reduce(0) { max($0, abs(($1.predicted ?? 0) / ($1.measured ?? 1) - 1)) }
+            }
+            let (full, partial) = (try Validation(run, texts: texts), try Validation(run, texts: seen))
+            #expect(full.holds && worst(full) < 0.1, "\(full)")
+            #expect(full.knownShare == 1 && partial.knownShare < 0.9)
+            whole += worst(full)
+            shown += worst(partial)
+        }
+        #expect(whole < shown / 2)
+    }
+
+    /// An engine that takes wide passes for dear drafts little, and its simulation too.
+    @Test func aPolicyBelievesWhatItsEngineDid() throws {
+        var loop = Self.loop(rate: 60)
+        let wrong = PassCosts(
+            widths: [1, 8, 9, 64], base: [1000, 1100, 3000, 9000], perContext: 0.05, perAttended: 0.02)
+        loop.costs = StatedCosts(StepCosts(target: wrong, draft: Self.costs.draft, overhead: 30))
+        var run = loop.record(try Arm(parsing: "goodput"))
+        func rows(_ run: RecordedRun) throws -> Double {
+            let fitted = try RecordedCosts(run.steps, followsSpeed: true)
+            var again = OpenLoop(replaying: run, texts: run.texts, costs: fitted.costs)
+            again.machine.slowdown = fitted.slowdown
+            again.costs = StatedCosts(again.costs.current)
+            return OpenLoopMetrics(again.run(try Arm(parsing: "goodput"))).rowsPerToken
+        }
+        let real = OpenLoopMetrics(run.result()).rowsPerToken
+        let known = try rows(run)
+        run.costs = nil
+        let unknown = try rows(run)
+        #expect(abs(known / real - 1) < 0.05)
+        #expect(abs(unknown / real - 1) > 2 * abs(known / real - 1))
+    }
+
+    @Test(arguments: ["off", "goodput"])
+    func theSlowestAreNamed(name: String) throws {
+        let run = Self.loop().record(try Arm(parsing: name))
+        let validation = try Validation(run)
+        let pace = try #require(validation.checks.last)
+        let measured = validation.slowest.compactMap(\.measured)
+        // Of 150 requests eight are at or above the P95.
+        #expect(measured.count { $0 >= pace.measured } == 8)
+        #expect(validation.slowest.contains { $0.predicted == pace.predicted })
+        for slow in validation.slowest {
+            #expect(slow.measured == run.requests[slow.request].timePerOutputToken.map { $0 / 1e3 })
+            #expect(slow.outputTokens == run.requests[slow.request].outputTokens)
+        }
+    }
+
+    /// A step that the machine was away in: what came later came that much later.
+    @Test func aDisturbedStepIsFound() throws {
+        let calm = Self.loop().record(try Arm(parsing: "static:3"))
+        #expect(try Validation(calm).outliers.places.isEmpty)
+        var run = calm
+        let (place, pause) = (calm.steps.count / 2, 40_000.0)
+        let end = calm.steps[place].end
+        run.steps[place].targetTime += pause
+        run.steps[place].stepTime += pause
+        for later in run.steps.indices.dropFirst(place + 1) { run.steps[later].start += pause }
+        func late(_ time: Double?) -> Double? { time.map { $0 >= end ? $0 + pause : $0 } }
+        for index in run.requests.indices {
+            run.requests[index].firstToken = late(run.requests[index].firstToken)
+            run.requests[index].end = late(run.requests[index].end)
+        }
+        let outliers = try Validation(run).outliers
+        #expect(outliers.places == [place])
+        #expect(abs(outliers.lost / pause - 1) < 0.2)
+        let (with, without) = (OpenLoopMetrics(run.result()), OpenLoopMetrics(calm.result()))
+        let usual = try #require(without.timePerOutputToken).p95 / 1e3
+        #expect(try #require(with.timePerOutputToken).p95 / 1e3 > usual)
+        #expect(abs(try #require(outliers.paceWithout) / usual - 1) < 0.1)
+    }
+
     /// Others use the machine too, and it is less than half as fast for a while.
     @Test(arguments: arms)
     func aMachineThatSlowsDownIsPredicted(name: String) throws {
@@ -105,6 +207,7 @@ import Testing
         let run = loop.record(try Arm(parsing: name))
         let validation = try Validation(run)
         #expect(validation.holds, "\(validation)")
+        #expect(validation.slowdown.upperBound > 2 * validation.slowdown.lowerBound)
         let (blind, seeing) = (try RecordedCosts(run.steps), try RecordedCosts(run.steps, followsSpeed: true))
         #expect(seeing.targetError < blind.targetError / 2)
     }
@@ -140,8 +243,8 @@ import Testing
     // MARK: Bad files
 
     private static let lines = [
-        #"{"recording": 1}"#,
-        #"{"run": "static:2", "draft_tokens": null, "seed": 1, "time_scale": 1, "max_running_requests": 4, "max_step_tokens": 64, "target_ttft_us": null, "target_tpot_us": null, "cut_us": null}"#,
+        #"{"recording": 2}"#,
+        #"{"run": "static:2", "draft_tokens": null, "seed": 1, "time_scale": 1, "max_running_requests": 4, "max_step_tokens": 64, "target_ttft_us": null, "target_tpot_us": null, "cut_us": null, "costs": {"target": {"widths": [1, 4], "base_us": [9, 12], "per_context_us": 0.5, "per_attended_us": 0, "measured": [true, false]}, "draft": null, "overhead_us": 3}}"#,
         #"{"request": 0, "arrival_us": 0, "sent_us": null, "prompt_tokens": 3, "output_tokens": 2, "admitted_us": 0, "first_token_us": 5, "end_us": 9, "accepted": [null, true], "margin": [null, 1], "probability": [null, 0.5], "looks": [1], "proposals": [{"position": 1, "drafter": "lookup", "right": 0, "probability": [0.5], "match": [2], "support": [1]}]}"#,
         #"{"step": 1, "start_us": 0, "draft_us": 1, "target_us": 4, "time_us": 5, "control_us": 0, "waiting": 0, "draft_passes": [{"requests": 1, "rows": 2, "context": 4, "us": 1}], "prompts": [{"request": 0, "rows": 3, "computed": 0, "emitted": 1}], "decoding": [{"request": 0, "context": 4, "drafter": "model", "drafted": 1, "verified": 1, "accepted": 1, "emitted": 1}]}"#,
     ]
@@ -150,6 +253,9 @@ import Testing
         let run = try Self.read(Self.lines.joined(separator: "\n")).runs[0]
         #expect(run.steps[0].draftPasses.map(\.rows) == [2] && run.texts[0].accepted == [nil, true])
         #expect(run.texts[0].proposals.map(\.source) == [.lookup])
+        var table = PassCosts(widths: [1, 4], base: [9, 12], perContext: 0.5)
+        table.measured = [true, false]
+        #expect(run.costs == StepCosts(target: table, overhead: 3))
     }
 
     /// Every member of every line, taken away and then made something else.
@@ -193,7 +299,17 @@ import Testing
         (3, #""rows": 3"#, #""rows": 2000000"#, "prompts[0], field rows: expected a whole number from 1 to 1048576"),
         (1, #""static:2""#, #""best""#, #"line 2, field run: no policy is called "best""#),
         (1, #""run""#, #""ran""#, "line 2: a run comes before its requests and steps"),
-        (0, "1", "2", "line 1, field recording: expected 1, the form that this program reads"),
+        (0, "2", "1", "line 1, field recording: expected 2, the form that this program reads"),
+        (1, "[1, 4]", "[2, 4]", "line 2, costs, target, field widths: expected ascending widths from 1"),
+        (1, "[9, 12]", "[9]", "line 2, costs, target, field base_us: expected a time above 0"),
+        (1, "[9, 12]", "[0, 12]", "line 2, costs, target, field base_us: expected a time above 0"),
+        (1, "[true, false]", "[true]", "line 2, costs, target, field measured: expected true or false for each"),
+        (1, #""per_context_us": 0.5, "#, "", "line 2, costs, target, field per_context_us is missing"),
+        (1, #""draft": null, "#, "", "line 2, costs, field draft is missing"),
+        (
+            1, #""overhead_us": 3"#, #""overhead_us": -3"#,
+            "line 2, costs, field overhead_us: expected no negative number"
+        ),
         (0, "{", "", "run.jsonl, line 1: JSON"),
     ])
     func whatIsWrongIsNamed(line: Int, part: String, other: String, expected: String) {
