@@ -41,6 +41,10 @@ import Testing
     @Test(arguments: Hardware.names) func promptsThatKeepComingCostNothing(_ machine: String) throws {
         expectToHold([try LoadGates.busy(on: machine, load: 2)])
     }
+
+    @Test(arguments: Hardware.names) func draftsGoToThoseWhoseTokensAreDear(_ machine: String) throws {
+        expectToHold([try LoadGates.mixedPrompts(on: machine)])
+    }
 }
 
 @Suite struct GateTests {

@@ -17,13 +17,33 @@ extension GoodputPolicy {
         var tokens: Double { lane.survivals.reduce(0, +) }
     }
 
-    /// `draft` is what is drafted of it.
-    func lane(_ request: DecodingView, _ survivals: [Double], _ draft: DraftView) -> RowSolver.Lane {
+    /// `draft` is what is drafted of it. The lane has survivals as what they are worth.
+    func lane(_ request: DecodingView, _ survivals: consuming [Double], _ draft: DraftView) -> RowSolver.Lane {
         var lane = RowSolver.Lane(context: request.context)
-        lane.survivals = survivals
-        if !request.drawsDrafts { lane.branches = runnersUp.worths(draft, survivals: survivals) }
         lane.required = required(request, survivals)
+        if !request.drawsDrafts { lane.branches = runnersUp.worths(draft, survivals: survivals) }
+        let worth = worth(request)
+        if worth != 1 {
+            for place in survivals.indices { survivals[place] *= worth }
+            for place in lane.branches.indices { lane.branches[place] *= worth }
+        }
+        lane.survivals = survivals
         return lane
+    }
+
+    /// What a token of the request counts for, against one of a request of mean context. Where steps are full of prompts,
+    /// a draft that is right spares no step, only a row in a later one, and the time of that row is what it attends to,
+    /// besides what is the same for all. Counted alike, a token behind a short prompt seems worth the time of one behind a
+    /// long prompt, and drafts for it take more than they spare. Where a target asks for tokens, time is not the question.
+    func worth(_ request: DecodingView) -> Double {
+        guard request.targetTPOT == nil, request.neededTokens == 0 else { return 1 }
+        return max(0, 1 + step.contextWorth * (Double(request.context) - step.meanContext))
+    }
+
+    /// `pace`: tokens of decoding in a microsecond.
+    mutating func weighContexts(_ view: StepView, _ costs: StepCosts, pace: Double) {
+        step.contextWorth = pace * (costs.target.perContext + costs.target.perAttended)
+        step.meanContext = Double(view.decodingContext) / Double(view.requests.count)
     }
 
     /// What is less likely helps no target: the others wait for it more than the request gains.

@@ -31,6 +31,9 @@ package struct GoodputPolicy: SpeculationPolicy {
         var wishes: [DraftWish] = []
         var branches: [[Int]] = []
         var lambda = 0.0
+        /// Beside prompts, what each token of context beyond the mean adds to the worth of a request's tokens.
+        var contextWorth = 0.0
+        var meanContext = 0.0
         /// Of a try, in times of a step; nil: this is none.
         var probeCost: Double?
         var isProbe: Bool { probeCost != nil }
@@ -67,7 +70,11 @@ package struct GoodputPolicy: SpeculationPolicy {
         guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
         step.lambda = plain.rate
-        if view.prefillRows > 0 { step.lambda = Self.dearer * (pace.rate ?? costs.plainPace(view) ?? plain.rate) }
+        if view.prefillRows > 0 {
+            let usual = pace.rate ?? costs.plainPace(view) ?? plain.rate
+            step.lambda = Self.dearer * usual
+            weighContexts(view, costs, pace: usual)
+        }
         if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
         let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs, plain)

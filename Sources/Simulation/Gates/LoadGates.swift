@@ -7,6 +7,11 @@ package enum LoadGates {
             try Hardware.names.flatMap { name in try [0.3, 0.8, 2].map { try busy(on: name, load: $0) } }
         },
         GateGroup(
+            name: "long and short prompts", meaning: "tokens per busy second in overload against no speculation"
+        ) {
+            try Hardware.names.map { try mixedPrompts(on: $0) }
+        },
+        GateGroup(
             name: "attainment", meaning: "share that met 0.8 x P90 of plain decoding, less that of the best other arm"
         ) {
             try Hardware.names.map { try attainment(on: $0, load: 0.8) }
@@ -42,6 +47,22 @@ package enum LoadGates {
         let own = OpenLoopMetrics(loop.run(try Arm(parsing: "goodput"))).tokensPerBusySecond
         return .atLeast(
             0.98, own / (best?.rate ?? .nan), "\(name), \(load) times what it serves, against \(best?.arm ?? "none")")
+    }
+
+    /// Requests that write much behind short prompts beside those that write little behind long ones, whose tokens take most of
+    /// the time: drafts for the former give more tokens a second for a while, and spare next to nothing.
+    package static func mixedPrompts(on name: String) throws -> Gate {
+        let arrivals = (0..<200).map { number in
+            let isLong = number % 2 == 1
+            return Arrival(
+                time: 10_000 * Double(number), promptTokens: isLong ? 20_000 : 60, outputTokens: isLong ? 100 : 300)
+        }
+        let loop = OpenLoop(
+            arrivals: arrivals, text: TextModel(model: .uniform(0.7)), hardware: try Hardware(nameOrPath: name))
+        func rate(_ arm: String) throws -> Double {
+            OpenLoopMetrics(loop.run(try Arm(parsing: arm))).tokensPerBusySecond
+        }
+        return .atLeast(0.995, try rate("goodput") / rate("off"), "\(name), prompts of 60 and of 20 000 tokens")
     }
 
     /// A hundredth, three of so many requests, is less than the standard error of the difference of two such shares.
