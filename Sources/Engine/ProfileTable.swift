@@ -79,13 +79,7 @@ package struct CostProfile: Sendable, Equatable {
     }
 }
 
-/// What tables from outside may hold.
-package enum CostLimits {
-    package static let mostWidths = 1024
-    package static let widest = 1 << 20
-    /// A month, in microseconds.
-    package static let longest = 2.6e12
-
+extension CostLimits {
     package static func table(
         widths: [Int], base: [Double], perContext: Double, perAttended: Double, _ name: String
     ) throws -> PassCosts {

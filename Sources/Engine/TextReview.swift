@@ -2,14 +2,16 @@ import Formats
 import Kernels
 package import Model
 package import Scheduling
-import Speculation
+package import Speculation
 
 /// Reads texts again that requests wrote, and tells for each position what the drafters of an engine have to say there and how
 /// much of it is right.
 ///
 /// A run shows that only where it drafted, and a policy drafts where it expects to be right: what a simulation of other steps
-/// would meet elsewhere cannot be guessed from it. What is drafted depends on the text before it alone, so it can be found out
-/// when the run is over, and no step of the run takes longer for it.
+/// would meet elsewhere cannot be guessed from it. Where what is drafted depends on the text before it alone, it can be found out
+/// when the run is over, and no step of the run takes longer for it. That is so for texts that are not drafted from each other,
+/// without a grammar or a ratio test, whose draft model follows the noise of the target as strongly all the time. Others are
+/// refused.
 package final class TextReview {
     /// A request that an engine answered, and what it has got.
     package struct Text {
@@ -19,6 +21,11 @@ package final class TextReview {
         package init(request: RequestOptions, output: [Int32]) {
             self.request = request
             self.output = output
+        }
+
+        /// Takes up what an event of the request tells of the output. Log-probabilities of the prompt come with its tokens.
+        package mutating func add(_ event: EngineEvent) {
+            if event.kind == .tokens { output += event.tokens }
         }
     }
 
@@ -39,28 +46,66 @@ package final class TextReview {
     private let retrieval: [(source: DraftSource, drafter: any RetrievalDrafter)]
 
     /// With drafters like those of an engine with these options.
-    package init(target: LanguageModel, options: EngineOptions) throws {
+    package convenience init(target: LanguageModel, options: EngineOptions) throws {
         let draft = options.usesDraftModel ? options.draftModel : nil
-        sizing = try EngineSizing(
+        let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: draft?.configuration,
             options: options)
-        self.options = options
-        self.target = target
-        model = try options.makeModelDrafter(target, sizing, ThreadPool(threads: sizing.threads))?.drafter
-        retrieval = options.makeRetrieval()
+        let model = try options.makeModelDrafter(target, sizing, ThreadPool(threads: sizing.threads))
+        self.init(
+            target: target, options: options, sizing: sizing, model: model?.drafter, retrieval: options.makeRetrieval())
     }
 
-    /// What is drafted at each position of each output; nothing where drafts are of no use any more. Requests need a seed.
-    package func read(_ texts: [Text]) throws -> [[Position]] {
+    /// With other drafters; `target` gives tokenizer and sizes only.
+    package init(
+        target: LanguageModel, options: EngineOptions, sizing: EngineSizing, model: DraftModelDrafter?,
+        retrieval: [(source: DraftSource, drafter: any RetrievalDrafter)]
+    ) {
+        self.target = target
+        self.options = options
+        self.sizing = sizing
+        self.model = model
+        self.retrieval = retrieval
+    }
+
+    /// What is drafted at each position of each output; nothing where drafts are of no use any more. `goesOn` is asked before
+    /// each pass of the draft model; nil when it says no.
+    package func read(_ texts: [Text], goesOn: () -> Bool = { true }) throws -> [[Position]]? {
+        try refuseOthers(texts)
         var waiting = try texts.indices.map { try Reading(texts[$0], place: $0, target) }[...]
         var result = texts.map { $0.output.map { _ in Position() } }
         let slots = slots()
         var reading: [Reading?] = slots.map { _ in nil }
+        defer { for case let text? in reading { forget(text.id) } }
         while true {
             for slot in slots.indices where reading[slot] == nil { reading[slot] = waiting.popFirst() }
             guard reading.contains(where: { $0 != nil }) else { return result }
+            guard goesOn() else { return nil }
             try withDefaultFloatingPoint { try advance(&reading, slots, &result) }
         }
+    }
+
+    /// Fails where what a run drafted depended on more than the text before it.
+    private func refuseOthers(_ texts: [Text]) throws {
+        func check(_ holds: Bool, _ reason: String) throws {
+            if !holds { throw Self.refusal(reason) }
+        }
+        for request in texts.map(\.request) {
+            try check(request.samples == 1, "its request had several samples")
+            try check(request.grammar == nil && request.jsonSchema == nil, "its request had a grammar")
+            try check(request.verification == .coupled, "its drafts were verified by a ratio test")
+            try check(
+                model == nil || options.coupling != nil || request.sampling.isGreedy,
+                "its request had a temperature, and drafts of those depend on what a run has learned by then")
+        }
+        let pools = options.draftPoolBytes > 0 && retrieval.contains { $0.source == .suffix }
+        try check(
+            !pools || Set(texts.map(\.request.cacheSalt)).count == texts.count,
+            "its request was drafted for from texts of others")
+    }
+
+    fileprivate static func refusal(_ reason: String) -> Failure {
+        Failure.invalid("a text cannot be read again: \(reason)")
     }
 
     /// Blocks of the draft model's cache for each text that is read at the same time.
@@ -81,18 +126,21 @@ package final class TextReview {
         }
         let choices = try model?.draft(asked.map(\.request)) { $0.map { _ in false } }
         let isFull = model?.latestPasses.first.map { $0.rows >= options.maxStepTokens } ?? false
+        let movesOn = asked.indices.map { index in
+            let left = model?.backlog(asked[index].request.id, asked[index].request.tokens) ?? 0
+            return choices?[index].isEmpty == false || left < asked[index].missing
+        }
         for (index, ask) in asked.enumerated() {
             guard var text = reading[ask.slot] else { continue }
             let choice = choices?[index].first
-            // A long prompt takes some passes; what never goes through the model is passed over.
-            let left = model?.backlog(ask.request.id, ask.request.tokens) ?? 0
-            if choice == nil, isFull || left < ask.missing { continue }
+            // A long prompt takes some passes, and one that found no row left in a full pass waits for the next. What never goes
+            // through the model is passed over; so is the first one of a full pass that moved nobody on: it had its rows, and
+            // would have the same again.
+            let waits = isFull && (index > 0 || movesOn.contains(true))
+            if choice == nil, movesOn[index] || waits { continue }
             var position = Position()
             position.feature = choice?.view
             position.isRight = choice?.token == text.next
-            if let choice {
-                model?.observe([choice], target: [text.next], temperature: text.temperature)
-            }
             position.proposals = try proposals(text)
             result[text.place][text.position] = position
             try text.append()
@@ -129,9 +177,7 @@ private struct Reading {
     private var sequence: ActiveSequence
 
     init(_ text: TextReview.Text, place: Int, _ target: LanguageModel) throws {
-        guard let seed = text.request.seed else {
-            throw Failure.invalid("a text can be read again only if its request had a seed")
-        }
+        guard let seed = text.request.seed else { throw TextReview.refusal("its request had no seed") }
         let prompt = try text.request.promptTokens(
             tokenizer: target.tokenizer, vocabularySize: target.configuration.vocabularySize)
         let limit = prompt.count + max(text.output.count, text.request.maxTokens ?? 0)
@@ -152,7 +198,6 @@ private struct Reading {
     var isDone: Bool { position >= output.count || sequence.draftRoom == 0 }
     var next: Int32 { output[position] }
     var rest: ArraySlice<Int32> { output[position...] }
-    var temperature: Float { sequence.options.sampling.temperature }
     var request: DraftRequest { sequence.ask(neededTokens: 0).request }
 
     /// For one token of the draft model.

@@ -38,7 +38,7 @@ package struct RecordedCosts: Sendable {
         let passes = step.draftPasses.reduce(costs.target.time(of: step)) {
             $0 + (costs.draft?.time(rows: $1.rows, context: $1.context, attended: 0) ?? 0)
         }
-        return passes * slowdown.value(at: Moment(step: 0, time: step.start)) + costs.overhead
+        return passes * slowdown.value(at: Moment(time: step.start)) + costs.overhead
     }
 
     private static func fitted(_ steps: [LoggedStep], _ speed: MachineSpeed) -> StepCosts {

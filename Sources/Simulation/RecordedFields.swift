@@ -39,10 +39,11 @@ struct RecordedFields {
         return text
     }
 
-    /// Times and the like: none is negative.
-    func number(_ field: String) throws -> Double {
+    /// Times and the like: none is negative, and none so large that sums of them are not finite.
+    func number(_ field: String, most: Double = RecordedRun.longestTime) throws -> Double {
         guard let number = try value(field).number, number.isFinite else { throw bad(field, "a number") }
         guard number >= 0 else { throw bad(field, "no negative number, but it is \(number)") }
+        guard number <= most else { throw bad(field, "at most \(most), but it is \(number)") }
         return number
     }
 

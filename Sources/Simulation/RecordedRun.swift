@@ -1,6 +1,6 @@
 package import Scheduling
 
-/// A run of an engine, or one on virtual time in its place: what came when, what each step did, and what it showed of the
+/// A run of an engine, or one on virtual time in its place: what came when, what each step did, and what is known of the
 /// requests' texts.
 package struct RecordedRun: Sendable, Equatable {
     /// As arms are written on a command line.
@@ -19,8 +19,12 @@ package struct RecordedRun: Sendable, Equatable {
     package var end: Double?
     /// In order of arrival; steps and texts go by their places.
     package var requests: [RequestRecord] = []
+    /// By what the steps showed, or by what drafters said when the run was over.
     package var texts: [RecordedText] = []
     package var steps: [LoggedStep] = []
+
+    /// No time of a run is longer, in microseconds: 30 years.
+    package static let longestTime = 1e15
 
     package init(policy: String, seed: UInt64, maxRunning: Int, maxRows: Int) {
         self.policy = policy
@@ -29,7 +33,7 @@ package struct RecordedRun: Sendable, Equatable {
         self.maxRows = maxRows
     }
 
-    /// What the steps showed of the texts, where it was kept.
+    /// Takes for the texts what the steps showed of them, where it was kept.
     package mutating func readTexts() { texts = RecordedText.texts(of: requests, steps) }
 
     package var arrivals: [Arrival] {
@@ -68,13 +72,18 @@ extension OpenLoop {
         return run
     }
 
-    /// The workload of a recorded run under what its passes cost, with texts as far as `texts` know them. The policy begins with
+    /// The workload of a recorded run under what its passes cost, with texts as far as `texts` know them. A draft model that no
+    /// step used takes what the engine believed; where nobody knows that, nothing is drafted with it. The policy begins with
     /// what the engine believed then, and learns: how wide it dares to go depends on that.
     package init(replaying run: RecordedRun, texts: [RecordedText], costs: StepCosts) {
+        var truth = costs
+        truth.draft = costs.draft ?? run.costs?.draft
+        var text = TextModel(recorded: texts, seed: run.seed)
+        if truth.draft == nil { text.model = nil }
         self.init(
-            arrivals: run.arrivals, text: TextModel(recorded: texts, seed: run.seed), machine: VirtualMachine(costs),
-            maxRunning: run.maxRunning, maxRows: run.maxRows)
-        self.costs = LearnedCosts(run.costs ?? costs)
+            arrivals: run.arrivals, text: text, machine: VirtualMachine(truth), maxRunning: run.maxRunning,
+            maxRows: run.maxRows)
+        self.costs = LearnedCosts(run.costs ?? truth)
         targets = run.targets
         end = run.end ?? .infinity
         seed = run.seed

@@ -1,10 +1,10 @@
 package import Scheduling
 
-/// What a run showed of the text of one request: whether drafts of it are right is a property of the text, which is the same
-/// whoever drafts how much.
+/// What is known of the text of one request, from the steps of a run or by reading it again: whether drafts of it are right is
+/// a property of the text, which is the same whoever drafts how much.
 package struct RecordedText: Sendable, Equatable {
-    /// For each position of the output whether the draft model's token was the target's, and what the model said of it; nil
-    /// where nobody saw it.
+    /// For each position of the output whether the draft model's token is the target's, and what the model says of it; nil
+    /// where nobody knows.
     package var accepted: [Bool?]
     package var features: [DraftFeature?]
     /// Positions where retrieval was looked for, ascending, and what was found there.

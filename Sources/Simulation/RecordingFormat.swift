@@ -2,8 +2,18 @@ package import Formats
 import Scheduling
 
 // The file of a recording: JSON objects, one on a line. The first has `recording`, the version of the form, and says of
-// what it is. For each run then one line `run`, one `request` for each request in order of arrival, and one `step` for each
-// step. Times are in microseconds from the run's start; what was not reached is null.
+// what it is. For each run then
+// - one line `run`: its policy, limits and targets, and in `costs` what the engine believed when it began;
+// - one `request` for each request in order of arrival: its times, and what is known of its text, position by position.
+//   `accepted`, `margin` and `probability` are of the draft model's token; `looks` are the positions where retrieval was
+//   looked for, `proposals` what it found there and how much of that is `right`;
+// - one `step` for each step: its times and passes, and each request's part in it.
+// Times are in microseconds from the run's start; what was not reached, or is not known, is null.
+//
+// `costs` has the passes of the `target` and of the `draft` model, null without one, and `overhead_us`, what a step takes
+// besides. A pass takes `base_us` by its rows, at the `widths` that are given and in a straight line between them, and
+// `per_context_us` and `per_attended_us` for each token of its requests, and for each that a row attends to. `measured` says
+// which entries of the table were measured and not guessed; without elements all.
 
 extension RecordedRun {
     package static let version = 2

@@ -1,5 +1,5 @@
 package import Formats
-import Scheduling
+package import Scheduling
 
 /// The runs of a recording's file. What is wrong is named by file, line and field.
 package struct Recording: Sendable {
@@ -15,9 +15,6 @@ package struct Recording: Sendable {
     private static let mostRows = 1 << 20
     private static let mostContext = 1 << 24
     private static let mostInStep = 1 << 16
-    /// Of a cost table; and the time of a pass, in microseconds.
-    private static let mostWidths = 1024
-    private static let longestPass = 2.6e12
 
     package init(path: String) throws {
         try self.init(parsing: FileSource.contents(of: path, limit: Self.mostBytes), name: path)
@@ -73,6 +70,14 @@ package struct Recording: Sendable {
         return texts
     }
 
+    /// What passes take on the machine, by the steps of all runs; those of a draft model that none of them used by what an engine
+    /// believed.
+    package func costs() throws -> StepCosts {
+        var costs = try RecordedCosts(runs.flatMap(\.steps)).costs
+        costs.draft = costs.draft ?? runs.lazy.compactMap { $0.costs?.draft }.first
+        return costs
+    }
+
     // MARK: Lines
 
     private static func run(_ line: RecordedFields) throws -> RecordedRun {
@@ -81,7 +86,7 @@ package struct Recording: Sendable {
             policy: try line.text("run"), seed: UInt64(try line.whole("seed", 0...Int.max)), maxRunning: running,
             maxRows: try line.whole("max_step_tokens", running...mostRows))
         run.draftTokens = try line.optional("draft_tokens") { try line.whole($0, 1...Arm.mostDraft) }
-        run.timeScale = try line.number("time_scale")
+        run.timeScale = try line.number("time_scale", most: .greatestFiniteMagnitude)
         run.targets = Targets(
             firstToken: try line.optional("target_ttft_us") { try line.number($0) },
             perOutputToken: try line.optional("target_tpot_us") { try line.number($0) })
@@ -97,25 +102,30 @@ package struct Recording: Sendable {
         StepCosts(
             target: try passCosts(fields.object("target")),
             draft: try fields.optional("draft") { try passCosts(fields.object($0)) },
-            overhead: try fields.number("overhead_us"))
+            overhead: try fields.number("overhead_us", most: CostLimits.longest))
     }
 
     private static func passCosts(_ fields: RecordedFields) throws -> PassCosts {
         let widths = try fields.wholes("widths")
-        let base = try fields.list("base_us").compactMap(\.number)
-        guard widths.first == 1, widths.count <= mostWidths, (widths.last ?? 0) <= mostRows,
+        guard widths.first == 1, widths.count <= CostLimits.mostWidths, (widths.last ?? 0) <= CostLimits.widest,
             zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 })
-        else { throw fields.bad("widths", "ascending widths from 1 to at most \(mostRows), \(mostWidths) at most") }
-        guard base.count == widths.count, base.allSatisfy({ $0 > 0 && $0 <= longestPass }) else {
-            throw fields.bad("base_us", "a time above 0, at most \(longestPass), for each of widths")
+        else {
+            throw fields.bad(
+                "widths", "ascending widths from 1 to at most \(CostLimits.widest), \(CostLimits.mostWidths) at most")
         }
-        let measured = try fields.list("measured").compactMap(\.bool)
-        guard measured.isEmpty || measured.count == widths.count else {
+        // What is no number is no time above 0 either.
+        let base = try fields.list("base_us").map { $0.number ?? 0 }
+        guard base.count == widths.count, base.allSatisfy({ $0 > 0 && $0 <= CostLimits.longest }) else {
+            throw fields.bad("base_us", "a time above 0, at most \(CostLimits.longest), for each of widths")
+        }
+        let marks = try fields.list("measured")
+        let measured = marks.compactMap(\.bool)
+        guard measured.count == marks.count, marks.isEmpty || marks.count == widths.count else {
             throw fields.bad("measured", "true or false for each of widths, or nothing")
         }
         var costs = PassCosts(
-            widths: widths, base: base, perContext: try fields.number("per_context_us"),
-            perAttended: try fields.number("per_attended_us"))
+            widths: widths, base: base, perContext: try fields.number("per_context_us", most: CostLimits.longest),
+            perAttended: try fields.number("per_attended_us", most: CostLimits.longest))
         costs.measured = measured
         return costs
     }

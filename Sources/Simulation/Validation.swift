@@ -12,8 +12,9 @@ package struct Validation: Sendable, Equatable {
     package let costError: Double
     /// The least and the most that passes took in the course of the run, in times of what they cost: how calm the machine was.
     package let slowdown: ClosedRange<Double>
-    /// Share of the output tokens of which it is known whether a draft model's would be right; the others are guessed.
-    package let knownShare: Double
+    /// Share of the output tokens of which it is known whether the draft model's would be right, the others are guessed; nil
+    /// without a draft model.
+    package let knownShare: Double?
     /// The requests that are at or above the P95 of the time per output token, as it was measured or as it is predicted, the
     /// slowest first.
     package let slowest: [Pace]
@@ -74,7 +75,8 @@ package struct Validation: Sendable, Equatable {
         slowdown = (slowdowns.min() ?? 1)...(slowdowns.max() ?? 1)
         // Nobody drafts for the first token, nor for the last.
         let positions = (texts ?? run.texts).flatMap { $0.accepted.dropFirst().dropLast() }
-        knownShare = Double(positions.count { $0 != nil }) / Double(max(1, positions.count))
+        let known = Double(positions.count { $0 != nil }) / Double(max(1, positions.count))
+        knownShare = loop.machine.costs.draft.map { _ in known }
         slowest = Self.slowest(real, measured, simulated, predicted)
         outliers = OutlierSteps(run, fitted)
     }

@@ -46,10 +46,9 @@ struct RecordedSource {
 
     /// The machine as its steps show it. Its memory is not known, and never fills.
     func machine() throws -> Hardware {
-        let fitted = try RecordedCosts(recording.runs.flatMap(\.steps))
-        return Hardware(
+        Hardware(
             name: path, description: "\(recording.about["machine"]?.string ?? "a machine"), as it was recorded",
-            costs: fitted.costs, kvTokens: 1 << 40, maxRunning: recording.runs[0].maxRunning,
+            costs: try recording.costs(), kvTokens: 1 << 40, maxRunning: recording.runs[0].maxRunning,
             maxRows: recording.runs[0].maxRows)
     }
 
@@ -68,8 +67,9 @@ struct RecordedSource {
             Output.line(
                 "\(result.policy), time scale \(fixed(result.timeScale, 2)), seed \(result.seed); the fitted costs are "
                     + "\(percent(result.costError)) off on average, and passes took \(fixed(result.slowdown.lowerBound, 2)) to "
-                    + "\(fixed(result.slowdown.upperBound, 2)) times as long in the course of the run; a draft model's "
-                    + "tokens are known for \(percent(result.knownShare)) of the output"
+                    + "\(fixed(result.slowdown.upperBound, 2)) times as long in the course of the run"
+                    + (result.knownShare.map { "; the draft model's tokens are known for \(percent($0)) of the output" }
+                        ?? "")
             )
             for check in result.checks {
                 Output.line(
@@ -110,7 +110,8 @@ struct RecordedSource {
                                 "slowdown",
                                 .array([result.slowdown.lowerBound, result.slowdown.upperBound].map { .number($0) })
                             ),
-                            ("known_share", .number(result.knownShare)), ("holds", .bool(result.holds)),
+                            ("known_share", result.knownShare.map { .number($0) } ?? .null),
+                            ("holds", .bool(result.holds)),
                             ("checks", .array(result.checks.map(Self.row))),
                             ("slowest", .array(result.slowest.map(Self.row))),
                             ("outliers", Self.json(result.outliers)),

@@ -49,8 +49,10 @@ struct ReplayCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp(
             """
-            Write every step to a file, for ftk simulate --recording, and what drafters say of each token of the texts, which is \
-            found out when a run is over. Drafts are chains then, as they are there.
+            Write the runs to a file, for ftk simulate --recording: what the engine believed of its passes, every request \
+            and step, and what drafters say of each token of the texts. The latter is found out when a run is over, within \
+            --max-seconds or, where that is more, a minute; else, and for a draft model with a temperature, it is what the \
+            steps showed. Drafts are chains then, as they are there.
             """,
             valueName: "file"))
     var record: String?
@@ -115,6 +117,7 @@ struct ReplayCommand: ParsableCommand {
         options.maxQueuedRequests = 1_000_000
         options.runsInBackground = true
         options.traces = true
+        // What is known of a text that cannot be read again.
         options.tracesDrafts = record != nil
         // What the simulator can run again.
         if record != nil { options.treeWidth = 1 }
@@ -167,7 +170,7 @@ struct ReplayTargets: ParsableArguments {
         func scaled(_ scale: Double?, _ time: Double?, _ option: String) throws -> Double? {
             guard let scale else { return nil }
             guard let time else { throw Failure.invalid("\(option): no request without speculation has this time") }
-            return scale * time
+            return min(scale * time, RecordedRun.longestTime)
         }
         return try Targets(
             firstToken: targetTtftUs ?? scaled(ttftScale, plain?.timeToFirstToken?.p90, "--ttft-scale"),

@@ -124,8 +124,8 @@ struct RealFigures {
     let targetTime: Double
     let controlTime: Double
 
-    init(_ sender: ReplaySender, _ result: OpenLoopResult) {
-        cut = sender.cut
+    init(_ cut: ReplaySender.Cut?, _ result: OpenLoopResult) {
+        self.cut = cut
         unfinished = result.requests.count { $0.end == nil }
         isSaturated = OpenLoopMetrics(result).utilisation >= 0.98
         let late = result.requests.compactMap { request in request.sent.map { $0 - request.arrival } }

@@ -1,8 +1,15 @@
 import Engine
 import Formats
 import Kernels
-import Scheduling
 import Simulation
+
+/// What came of requests that were sent. It holds nothing of the engine.
+struct SentRun {
+    var run: RecordedRun
+    var cut: ReplaySender.Cut?
+    /// What each of the run's requests asked for, and its output as far as it came.
+    var texts: [TextReview.Text]
+}
 
 /// Sends requests when they are due, whatever the engine does, and notes what comes of them. Times of requests are those of
 /// the sender's clock: what a user of the engine would see.
@@ -15,10 +22,7 @@ struct ReplaySender {
     private var places: [UInt64: Int] = [:]
     private var next = 0
     private var finished = 0
-    private(set) var run: RecordedRun
-    private(set) var cut: Cut?
-    /// The output of each request, as far as it came.
-    private var outputs: [[Int32]]
+    private(set) var sent: SentRun
 
     /// Why a run was cut off.
     enum Cut: String {
@@ -31,24 +35,24 @@ struct ReplaySender {
     /// An engine in the background, and a request for each of the run's.
     init(_ engine: InferenceEngine, _ run: RecordedRun, requests: [RequestOptions], longest: Double) {
         precondition(run.requests.count == requests.count, "a request for each arrival")
-        (self.engine, self.run, self.requests, self.longest) = (engine, run, requests, longest)
-        outputs = requests.map { _ in [] }
+        (self.engine, self.requests, self.longest) = (engine, requests, longest)
+        sent = SentRun(run: run, texts: requests.map { TextReview.Text(request: $0, output: []) })
     }
 
     /// `progress` gets the requests that ended, now and then.
     mutating func send(_ progress: (_ finished: Int) -> Void) throws {
         guard try warmUp() else {
-            cut = .interrupt
-            return run.requests.removeAll()
+            sent.cut = .interrupt
+            return keep(0)
         }
-        run.costs = engine.costs()
+        sent.run.costs = engine.costs()
         origin = monotonicMicroseconds()
         while finished < requests.count {
             if Interrupt.isRequested { return try cutOff(.interrupt) }
             // Before the cut: what came by then is part of the run, however late the sender is.
-            while next < requests.count, run.requests[next].arrival <= min(clock, longest) { try submit() }
+            while next < requests.count, sent.run.requests[next].arrival <= min(clock, longest) { try submit() }
             if clock >= longest { return try cutOff(.time) }
-            let due = next < requests.count ? run.requests[next].arrival - clock : .infinity
+            let due = next < requests.count ? sent.run.requests[next].arrival - clock : .infinity
             let events = engine.poll(timeout: Int64(max(0, min(due, Self.longestWait)).rounded(.up)))
             let now = clock
             for event in events { try note(event, at: now) }
@@ -76,22 +80,24 @@ struct ReplaySender {
     }
 
     private mutating func submit() throws {
-        run.requests[next].sent = clock
+        sent.run.requests[next].sent = clock
         places[try engine.submit(requests[next])] = next
         next += 1
     }
 
     private mutating func note(_ event: EngineEvent, at time: Double) throws {
         guard let place = places[event.requestID] else { return }
-        outputs[place] += event.tokens
-        if event.kind == .tokens, run.requests[place].firstToken == nil { run.requests[place].firstToken = time }
+        sent.texts[place].add(event)
+        var request = sent.run.requests[place]
+        defer { sent.run.requests[place] = request }
+        if event.kind == .tokens, request.firstToken == nil { request.firstToken = time }
         guard let finish = event.finish else { return }
         if let failure = finish.failure { throw failure }
         finished += 1
         guard finish.reason == .length else { return }
-        run.requests[place].end = time
-        if let waited = finish.statistics.queueTime, let sent = run.requests[place].sent {
-            run.requests[place].admitted = sent + Double(waited)
+        request.end = time
+        if let waited = finish.statistics.queueTime, let start = request.sent {
+            request.admitted = start + Double(waited)
         }
     }
 
@@ -99,15 +105,23 @@ struct ReplaySender {
     private mutating func cutOff(_ reason: Cut) throws {
         let time = clock
         try takeSteps()
-        cut = reason
-        run.end = time
-        for (id, place) in places where run.requests[place].end == nil { try cancel(id) }
+        sent.cut = reason
+        sent.run.end = time
+        for (id, place) in places where sent.run.requests[place].end == nil { try cancel(id) }
         while finished < next {
             for event in engine.poll(timeout: Int64(Self.longestWait)) {
-                if event.finish != nil, places[event.requestID] != nil { finished += 1 }
+                guard let place = places[event.requestID] else { continue }
+                // The steps may be ahead of the events that were seen.
+                sent.texts[place].add(event)
+                if event.finish != nil { finished += 1 }
             }
         }
-        run.requests.removeLast(run.requests.count - next)
+        keep(next)
+    }
+
+    private mutating func keep(_ count: Int) {
+        sent.run.requests.removeLast(sent.run.requests.count - count)
+        sent.texts.removeLast(sent.texts.count - count)
     }
 
     /// A request that ends in this moment needs no cancelling.
@@ -115,19 +129,11 @@ struct ReplaySender {
         do { try engine.cancel(id) } catch let failure as Failure where failure.code == .notFound {}
     }
 
-    /// Finds out what drafters have to say of the requests' texts, which the steps show only in part.
-    mutating func readTexts(_ review: TextReview) throws {
-        let texts = run.requests.indices.map { TextReview.Text(request: requests[$0], output: outputs[$0]) }
-        run.texts = zip(run.requests, try review.read(texts)).map { request, positions in
-            RecordedText(length: request.outputTokens, positions)
-        }
-    }
-
     // MARK: Steps
 
     private mutating func takeSteps() throws {
         let records = try engine.decisions { ($0, isTaken: true) }
-        for record in records where record.start >= origin { run.steps.append(step(record)) }
+        for record in records where record.start >= origin { sent.run.steps.append(step(record)) }
     }
 
     private func step(_ record: DecisionRecord) -> LoggedStep {
@@ -163,23 +169,5 @@ struct ReplaySender {
         part.accepted = request.accepted
         part.emitted = request.emitted
         return part
-    }
-}
-
-extension RecordedText {
-    /// What a review found, position by position.
-    fileprivate init(length: Int, _ positions: [TextReview.Position]) {
-        self.init(length: length)
-        // Nobody drafts for the first token; what was cut off has no end.
-        for (place, position) in positions.prefix(length).enumerated().dropFirst() {
-            if let feature = position.feature {
-                (accepted[place], features[place]) = (position.isRight, feature)
-            }
-            looks.append(place)
-            proposals += position.proposals.map {
-                RecordedProposal(
-                    position: place, source: $0.draft.source, features: $0.draft.features, right: $0.accepted)
-            }
-        }
     }
 }

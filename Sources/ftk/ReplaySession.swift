@@ -52,8 +52,16 @@ struct ReplaySession {
     }
 
     /// A run that was cut off before its first step tells nothing of the machine or the texts.
-    private mutating func record(_ run: RecordedRun) throws {
-        guard let recorder, !run.requests.isEmpty, !run.steps.isEmpty else { return }
+    private mutating func record(_ sent: SentRun, _ arm: Arm) throws {
+        guard let recorder, !sent.run.requests.isEmpty, !sent.run.steps.isEmpty else { return }
+        let review = ReplayReview(target: target, longest: max(command.maxSeconds, Self.shortestReview) * 1e6)
+        let (run, reason) = review.read(sent, options(arm))
+        if let reason {
+            progress.end()
+            Output.note(
+                "\(arm.name), seed \(run.seed): the recording knows of the texts only what the steps showed; \(reason)."
+            )
+        }
         for json in run.lines { try recorder.append(Self.line(json)) }
         hasRecorded = true
     }
@@ -67,6 +75,9 @@ struct ReplaySession {
         ]
     }
 
+    /// Seconds: texts are read again for so long even if runs are short.
+    private static let shortestReview = 60.0
+
     private static func line(_ json: JSONText) -> [UInt8] { Array((json.rendered + "\n").utf8) }
 
     // MARK: Cells
@@ -76,7 +87,7 @@ struct ReplaySession {
         let fit = LengthFit(
             try command.workload.arrivals(seed: seed).scaled(by: scale), context: base.contextTokens)
         lengths = lengths ?? fit
-        var measured: [(arm: Arm, sender: ReplaySender, result: OpenLoopResult)] = []
+        var measured: [(arm: Arm, cut: ReplaySender.Cut?, result: OpenLoopResult)] = []
         var targets = try command.targets.needsPlainRun ? Targets() : command.targets.targets(plain: nil)
         var plain: OpenLoopResult?
         if command.targets.needsPlainRun {
@@ -86,10 +97,10 @@ struct ReplaySession {
             plain = result
         }
         for arm in reversed ? arms.reversed() : arms where !Interrupt.isRequested {
-            let (sender, result) = try run(arm, fit, scale: scale, seed: seed, targets)
-            if sender.run.requests.isEmpty { break }
-            measured.append((arm, sender, result))
-            try record(sender.run)
+            let (sent, result) = try run(arm, fit, scale: scale, seed: seed, targets)
+            if sent.run.requests.isEmpty { break }
+            measured.append((arm, sent.cut, result))
+            try record(sent, arm)
         }
         plain = measured.first { $0.arm.name == Arm.unconfigured.name }?.result ?? plain
         for arm in arms {
@@ -98,16 +109,18 @@ struct ReplaySession {
                 WorkloadCell(
                     arm: arm.name, scale: scale, seed: seed, targetTPOT: command.targets.tpotText, result: own.result,
                     metrics: OpenLoopMetrics(own.result), speedUp: plain.flatMap { SpeedUp(own.result, plain: $0) },
-                    real: RealFigures(own.sender, own.result)))
+                    real: RealFigures(own.cut, own.result)))
         }
     }
 
+    private func options(_ arm: Arm) -> EngineOptions { arm.options(base, draftTokens: command.draftTokens) }
+
+    /// The engine is gone when its run is over.
     private mutating func run(
         _ arm: Arm, _ fit: LengthFit, scale: Double, seed: UInt64, _ targets: Targets
-    ) throws -> (sender: ReplaySender, result: OpenLoopResult) {
+    ) throws -> (sent: SentRun, result: OpenLoopResult) {
         progress.begin("\(arm.name), seed \(seed)", requests: fit.arrivals.count)
-        let options = arm.options(base, draftTokens: command.draftTokens)
-        let engine = try InferenceEngine(target: target, options: options)
+        let engine = try InferenceEngine(target: target, options: options(arm))
         defer { engine.stop() }
         var run = RecordedRun(
             policy: arm.name, seed: seed, maxRunning: base.maxRunningRequests, maxRows: base.maxStepTokens)
@@ -119,11 +132,9 @@ struct ReplaySession {
             engine, run, requests: fit.arrivals.indices.map { request($0, fit.arrivals[$0], arm, seed, targets) },
             longest: command.maxSeconds * 1e6)
         try sender.send { progress.show($0) }
-        // The engine has nothing to do by now.
-        if recorder != nil { try sender.readTexts(TextReview(target: target, options: options)) }
-        var result = sender.run.result()
+        var result = sender.sent.run.result()
         result.calibration = engine.calibration()
-        return (sender, result)
+        return (sender.sent, result)
     }
 
     private func request(
@@ -143,6 +154,5 @@ struct ReplaySession {
         return request
     }
 
-    /// A multiple of a measured time may be larger than any number of the engine.
-    private static func microseconds(_ time: Double) -> Int64 { Int64(max(1, min(time, 1e15))) }
+    private static func microseconds(_ time: Double) -> Int64 { Int64(max(1, time)) }
 }

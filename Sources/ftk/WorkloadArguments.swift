@@ -165,7 +165,7 @@ extension [Arrival] {
     /// The same requests with all times multiplied, as long as these are times that a clock could show.
     func scaled(by factor: Double) throws -> [Arrival] {
         let result = stretched(by: factor)
-        guard result.allSatisfy({ $0.time <= 1e15 }) else {
+        guard result.allSatisfy({ $0.time <= RecordedRun.longestTime }) else {
             throw Failure.invalid("the workload's last request comes after more than 1e9 s; see --time-scale")
         }
         return result

@@ -3,6 +3,7 @@ anything is."""
 
 from __future__ import annotations
 
+import collections
 import json
 import re
 import signal
@@ -58,6 +59,16 @@ class ReplayTests(support.ScratchCase):
 
     def simulate(self, *options: str) -> subprocess.CompletedProcess[str]:
         return support.run([str(support.prefix() / "bin" / "ftk"), "simulate", *options])
+
+    def recorded(self) -> list[list[dict]]:
+        """The lines of each run of the recording."""
+        runs: list[list[dict]] = []
+        for line in self.recording.read_text().splitlines()[1:]:
+            entry = json.loads(line)
+            if "run" in entry:
+                runs.append([])
+            runs[-1].append(entry)
+        return runs
 
     def test_every_cell_has_every_request(self) -> None:
         arms = ["unconfigured", "off", "static:3", "smartspec", "turbospec", "adaspec", "goodput"]
@@ -120,6 +131,45 @@ class ReplayTests(support.ScratchCase):
         self.assertEqual((cell["cut"], cell["requests"]), ("time", 6))
         self.assertEqual(cell["unfinished"] + cell["finished"], 6)
 
+    def test_texts_are_known_up_to_a_cut(self) -> None:
+        self.trace.write_text(lines([(0.0, 20, 400)] * 60))
+        self.report("--policies", "static:2", "--max-seconds", "1", "--record", str(self.recording))
+        (run,) = self.recorded()
+        produced: collections.Counter[int] = collections.Counter()
+        for step in (entry for entry in run if "step" in entry):
+            for part in step["prompts"] + step["decoding"]:
+                produced[part["request"]] += part["emitted"]
+        for request in (entry for entry in run if "request" in entry):
+            accepted = request["accepted"]
+            # The end of the prompt gives the first token, and nobody drafts for the last.
+            for place in range(1, min(produced[request["request"]], len(accepted) - 1)):
+                self.assertIsNotNone(accepted[place], (request["request"], place))
+
+    def test_what_hangs_on_more_than_the_text_is_as_the_steps_showed_it(self) -> None:
+        words = self.words("--temp", "0.8", "--policies", "static:3", "--record", str(self.recording))
+        result = support.run(words)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("static:3, seed 1: the recording knows of the texts only what the steps showed", result.stderr)
+        (run,) = self.recorded()
+        known = [value is not None for entry in run if "request" in entry for value in entry["accepted"]]
+        self.assertTrue(any(known))
+        self.assertEqual(self.simulate("--recording", str(self.recording)).returncode, 0)
+
+    def test_a_plain_run_knows_what_drafts_would_take(self) -> None:
+        self.report("--policies", "off", "--record", str(self.recording))
+        (run,) = self.recorded()
+        self.assertIsNotNone(run[0]["costs"]["draft"])
+        result = self.simulate("--recording", str(self.recording), "--policies", "static:2", "--json")
+        (cell,) = json.loads(result.stdout)["cells"]
+        self.assertGreater(cell["mean_accepted"], 0)
+        self.assertGreater(cell["draft_time_share"], 0)
+
+    def test_nothing_is_said_of_a_draft_model_that_is_not_there(self) -> None:
+        self.report("-d", "", "--policies", "unconfigured", "--record", str(self.recording))
+        report = json.loads(self.simulate("--recording", str(self.recording), "--validate", "--json").stdout)
+        self.assertEqual([run["known_share"] for run in report["runs"]], [None])
+        self.assertNotIn("known for", self.simulate("--recording", str(self.recording), "--validate").stdout)
+
     def test_ctrl_c_keeps_what_is_measured(self) -> None:
         self.trace.write_text(lines([*REQUESTS, (3600.0, 5, 5)]))
         child = subprocess.Popen(
@@ -144,12 +194,7 @@ class ReplayTests(support.ScratchCase):
 
     def test_a_recording_can_be_simulated(self) -> None:
         cells = self.report("--policies", "off,static:3,goodput", "--record", str(self.recording))["cells"]
-        entries = [json.loads(line) for line in self.recording.read_text().splitlines()]
-        runs: list[list[dict]] = []
-        for entry in entries[1:]:
-            if "run" in entry:
-                runs.append([])
-            runs[-1].append(entry)
+        runs = self.recorded()
         self.assertEqual([run[0]["run"] for run in runs], ["off", "static:3", "goodput"])
         texts = []
         for run, cell in zip(runs, cells, strict=True):
@@ -207,7 +252,8 @@ class ReplayTests(support.ScratchCase):
                 self.assertTrue(any(abs(time - run["checks"][2][check]) < 1e-9 for time in slow), slow)
             self.assertEqual(run["outliers"]["steps"] == [], run["outliers"]["lost_ms"] == 0)
             self.assertLessEqual(run["outliers"]["p95_tpot_without_ms"], run["checks"][2]["measured"] + 1e-9)
-        self.assertEqual([run["known_share"] for run in report["runs"]], [1, 1])
+        # Without a draft model there is nothing to know.
+        self.assertEqual([run["known_share"] for run in report["runs"]], [None, 1])
         text = self.simulate("--recording", str(self.recording), "--validate")
         self.assertEqual(text.returncode, result.returncode)
         # What cannot be predicted: requests that ended much later than their steps say.

@@ -61,7 +61,7 @@ import Testing
     }
 
     private static func read(_ run: Run, _ options: EngineOptions) throws -> [[TextReview.Position]] {
-        try TextReview(target: TestModels.target(), options: options).read(run.texts)
+        try #require(try TextReview(target: TestModels.target(), options: options).read(run.texts))
     }
 
     @Test(arguments: [1, 4, 16])
@@ -153,13 +153,129 @@ import Testing
         }
     }
 
-    @Test func aTextOfUnknownChanceIsRefused() throws {
-        let review = try TextReview(target: TestModels.target(), options: Self.options())
-        var request = Self.requests[0]
-        request.seed = nil
+    private static let refused:
+        [(reason: String, change: @Sendable (inout RequestOptions, inout EngineOptions) -> Void)] = [
+            ("no seed", { request, _ in request.seed = nil }),
+            ("several samples", { request, _ in request.samples = 2 }),
+            ("a grammar", { request, _ in request.grammar = "root ::= [a-z]+" }),
+            ("a grammar", { request, _ in request.jsonSchema = "{}" }),
+            ("a ratio test", { request, _ in request.verification = .block }),
+            (
+                "a temperature",
+                { request, options in
+                    request.sampling.temperature = 0.8
+                    options.coupling = nil
+                }
+            ),
+            ("texts of others", { request, _ in request.cacheSalt = TextReviewTests.requests[1].cacheSalt }),
+        ]
+
+    /// What drafters said in the run, they said for more reasons than the text before.
+    @Test(arguments: refused.indices) func whatHangsOnMoreThanTheTextIsRefused(_ index: Int) throws {
+        let (reason, change) = Self.refused[index]
+        var (requests, options) = (Array(Self.requests.prefix(2)), try Self.options())
+        let texts = requests.map { TextReview.Text(request: $0, output: [5, 6]) }
+        #expect(try TextReview(target: TestModels.target(), options: options).read(texts) != nil)
+        change(&requests[0], &options)
+        let review = try TextReview(target: TestModels.target(), options: options)
         let failure = #expect(throws: Failure.self) {
-            try review.read([TextReview.Text(request: request, output: [5, 6])])
+            try review.read(requests.map { TextReview.Text(request: $0, output: [5, 6]) })
         }
         #expect(failure?.code == .invalidArgument)
+        #expect(failure?.message.contains(reason) == true, "\(failure?.message ?? "")")
+    }
+
+    /// Each of these holds only together with something else.
+    @Test func whatHangsOnTheTextAloneIsRead() throws {
+        var texts = Self.requests.prefix(2).map { TextReview.Text(request: $0, output: [5, 6]) }
+        func reads(_ change: (inout EngineOptions) -> Void) throws -> Bool {
+            let review = try TextReview(target: TestModels.target(), options: Self.options(change))
+            return try review.read(texts) != nil
+        }
+        texts[1].request.cacheSalt = texts[0].request.cacheSalt
+        #expect(try reads { $0.draftPoolBytes = 0 })
+        #expect(try reads { ($0.policy, $0.drafter) = (.static, .lookup) })
+        texts[1].request.cacheSalt += 1
+        texts[1].request.sampling.temperature = 0.8
+        #expect(try reads { ($0.draftModel, $0.coupling) = (nil, nil) })
+        texts[1].request.sampling.temperature = 0
+        #expect(try reads { $0.coupling = nil })
+    }
+
+    @Test func aReviewStopsWhenItIsTold() throws {
+        let options = try Self.options()
+        let run = try Run(options)
+        let review = try TextReview(target: TestModels.target(), options: options)
+        func asked(_ most: Int) throws -> (count: Int, found: [[TextReview.Position]]?) {
+            var count = 0
+            let found = try review.read(run.texts) {
+                count += 1
+                return count <= most
+            }
+            return (count, found)
+        }
+        for most in [0, 7] {
+            let (count, found) = try asked(most)
+            #expect(count == most + 1 && found == nil)
+        }
+        // Nothing of a text that was given up is left.
+        let whole = try asked(.max)
+        #expect(whole.count > 8)
+        func text(_ found: [[TextReview.Position]]?) -> [String]? { found?.map { "\($0)" } }
+        #expect(text(whole.found) == text(try Self.read(run, options)))
+    }
+
+    /// A draft model whose logits are of no use: whoever needs a row of each pass for it must not keep the others waiting.
+    @Test func aDraftModelThatFailsEndsNoReview() throws {
+        let target = try TestModels.target()
+        let vocabulary = target.configuration.vocabularySize
+        var options = try Self.options()
+        (options.maxStepTokens, options.maxRunningRequests, options.contextTokens) = (32, 32, 64)
+        let sizing = try EngineSizing(
+            target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
+        // A row for each text fills a pass; the last texts are read when others are done.
+        let texts = (0..<40).map { place in
+            var request = Self.requests[0]
+            (request.prompt, request.cacheSalt) = (.tokens([5, 6, Int32(place) + 7]), UInt64(place))
+            request.maxTokens = 8
+            return TextReview.Text(request: request, output: (0..<8).map { Int32(20 + $0) })
+        }
+        let fails: (Int) -> Bool = { $0 % 40 != 3 && $0 % 40 != 39 }
+        let executor = ScriptedExecutor(vocabularySize: vocabulary)
+        executor.onLogits = { tokens, logits in
+            if fails(Int(tokens[2]) - 7) { logits[0] = .nan }
+        }
+        let model = DraftModelDrafter(
+            executor: executor, maxRows: options.maxStepTokens, contextTokens: sizing.contextTokens,
+            targetVocabulary: vocabulary)
+        let review = TextReview(target: target, options: options, sizing: sizing, model: model, retrieval: [])
+        var passes = 0
+        let found = try review.read(texts) {
+            passes += 1
+            return passes < 5000
+        }
+        let positions = try #require(found)
+        #expect(executor.problems.isEmpty)
+        for (place, own) in positions.enumerated() {
+            let known = own.indices.filter { own[$0].feature != nil }
+            #expect(known == (fails(place) ? [] : Array(1..<7)), "text \(place)")
+        }
+    }
+
+    @Test func aTextTakesUpTheOutputAlone() throws {
+        let engine = try InferenceEngine(target: TestModels.target(), options: Self.options())
+        var request = Self.requests[0]
+        (request.logprobs, request.promptLogprobs, request.ignoresEndOfGeneration) = (2, 2, true)
+        var text = TextReview.Text(request: request, output: [])
+        var log = EventLog()
+        _ = try engine.submit(request)
+        while try engine.step() {
+            let events = engine.poll(timeout: 0)
+            log.add(events)
+            for event in events { text.add(event) }
+        }
+        let outcome = try #require(log.outcomes.values.first)
+        #expect(!outcome.promptTokens.isEmpty && outcome.tokens.count == request.maxTokens)
+        #expect(text.output == outcome.tokens)
     }
 }

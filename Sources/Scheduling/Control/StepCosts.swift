@@ -68,6 +68,14 @@ package struct PassCosts: Sendable, Equatable {
     }
 }
 
+/// What tables from outside may hold.
+package enum CostLimits {
+    package static let mostWidths = 1024
+    package static let widest = 1 << 20
+    /// Of any time in a table: a month, in microseconds.
+    package static let longest = 2.6e12
+}
+
 /// What the passes of a step take. A value: `CostTable` learns it.
 package struct StepCosts: Sendable, Equatable {
     package var target: PassCosts
