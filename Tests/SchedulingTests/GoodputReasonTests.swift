@@ -33,6 +33,14 @@ import Testing
         #expect(reason(wish(PolicyScene.matching(1, found), stairs), 1) == .gain)
     }
 
+    @Test func withoutRowsNothingIsDrafted() {
+        let costs = PolicyScene.costs(PolicyScene.line(1000))
+        var policy = GoodputPolicy(costs: costs)
+        var view = PolicyScene.view([PolicyScene.matching(1, [1, 1]), PolicyScene.matching(2, [1, 1], room: 0)])
+        view.rowBudget = 0
+        #expect(policy.begin(view, costs) == [.none(.budget), .none(.end)])
+    }
+
     /// Speaks for the drafters that it bars, and only of requests that have those.
     @Test(arguments: [DraftSource.model, .lookup]) func whoseGuardItIs(_ barred: DraftSource) {
         let cheap = PolicyScene.costs(PolicyScene.line(1000), draft: 10)

@@ -69,8 +69,11 @@ package struct GoodputPolicy: SpeculationPolicy {
         step = Decision()
         prospect.steps += 1
         for request in view.requests where request.drawsDrafts { survival.draws(request.id) }
+        guard !view.requests.isEmpty, view.rowBudget > 0 else {
+            step.wishes = view.requests.map { .none($0.room > 0 ? .budget : .end) }
+            return step.wishes
+        }
         step.wishes = view.requests.map { _ in .none(.gain) }
-        guard !view.requests.isEmpty, view.rowBudget > 0 else { return step.wishes }
         let plain = plainChoice(view, costs)
         step.lambda = plain.rate
         if view.prefillRows > 0 {

@@ -41,15 +41,14 @@ package struct RowSolver: Sendable {
     }
 
     private struct Row {
-        let lane: Int32
-        let depth: Int32
-        let isBranch: Bool
-        let survival: Double
         /// Survival less the price of attention and drafting; required rows come first.
         let value: Double
+        let survival: Double
+        let lane: Int32
+        let depth: Int32
         /// Passes of the draft model that it needs.
         let passes: Int32
-        let context: Int
+        let isBranch: Bool
 
         /// Of equals drafted tokens before branches, then the shallower first, so that sets stay closed; then the earlier
         /// request.
@@ -326,9 +325,8 @@ package struct RowSolver: Sendable {
         let needsPass = depth >= own.drafted
         let isRequired = depth < own.required && !isBranch
         return Row(
-            lane: Int32(lane), depth: Int32(depth), isBranch: isBranch, survival: worth,
-            value: isRequired ? .infinity : worth - own.row - (needsPass ? own.drafting : 0),
-            passes: needsPass ? Int32(depth + 1) : 0, context: own.context)
+            value: isRequired ? .infinity : worth - own.row - (needsPass ? own.drafting : 0), survival: worth,
+            lane: Int32(lane), depth: Int32(depth), passes: needsPass ? Int32(depth + 1) : 0, isBranch: isBranch)
     }
 
     /// Restores the heap of the lanes' next rows below `start`.
@@ -361,13 +359,14 @@ package struct RowSolver: Sendable {
             if count >= view.rowBudget || row.value + drafting <= lambda * leastPrices[count] { break }
             count += 1
             tokens += row.survival
-            attended += row.context
+            let context = prices[Int(row.lane)].context
+            attended += context
             // A branch comes from the pass that drafted the token beside it.
             if row.passes > 0, !row.isBranch {
                 let present = members[Int(row.depth)]
                 members[Int(row.depth)] = present + 1
                 if present < joiningTimes.count { spent += joiningTimes[present] }
-                spent += draftContext * Double(row.context)
+                spent += draftContext * Double(context)
             }
             guard count >= required else { continue }
             look(count, tokens, targetTimes[count] + attention * Double(attended) + spent)
