@@ -9,6 +9,9 @@ import Testing
         private(set) var policy: GoodputPolicy
         let source: DraftSource
         var chances: [Double]
+        /// Tokens of each request; empty: none. Rows of prompts beside them.
+        var contexts: [Int] = []
+        var prefillRows = 0
         private let costs: StepCosts
         private var random = SplitMix64(seed: 3)
         private var steps = 0
@@ -18,18 +21,24 @@ import Testing
 
         private static let longest = 8
 
-        init(_ source: DraftSource, _ chances: [Double], perRow: Double = 30) {
+        init(_ source: DraftSource, _ chances: [Double], costs: StepCosts? = nil) {
             (self.source, self.chances) = (source, chances)
-            costs = PolicyScene.costs(
-                PolicyScene.line(1000, perRow: perRow), draft: source == .model ? 80 : nil)
-            policy = GoodputPolicy(costs: costs, maxDraft: Self.longest)
+            self.costs = costs ?? Self.costs(source, perRow: 30)
+            policy = GoodputPolicy(costs: self.costs, maxDraft: Self.longest)
+        }
+
+        private static func costs(_ source: DraftSource, perRow: Double) -> StepCosts {
+            PolicyScene.costs(PolicyScene.line(1000, perRow: perRow), draft: source == .model ? 80 : nil)
         }
 
         private var view: StepView {
             var view = PolicyScene.view(chances.count) { id in
-                guard source != .model else { return PolicyScene.drafting(id, context: 0) }
+                guard source != .model else {
+                    return PolicyScene.drafting(id, context: contexts.isEmpty ? 0 : contexts[Int(id) - 1])
+                }
                 return PolicyScene.matching(id, Array(repeating: 0.5, count: Self.longest))
             }
+            view.prefillRows = prefillRows
             let coin = Double(steps) * 0.618_033_988_749_894_9
             view.coin = coin - coin.rounded(.down)
             return view
@@ -37,13 +46,34 @@ import Testing
 
         mutating func forget(_ index: Int) { policy.forget(UInt64(index + 1)) }
 
-        /// What the request at `index` would be given now for a draft of tokens with these follow probabilities if its target
-        /// needed so many.
-        func wish(_ index: Int, neededTokens: Double, follow: Float) -> DraftWish {
+        /// What the request at `index` would be given now for a draft of three tokens with this follow probability if its
+        /// target needed so many, and rows took so long.
+        func wish(_ index: Int, neededTokens: Double, follow: Float, perRow: Double = 30) -> DraftWish {
             var (policy, view) = (policy, view)
             view.requests[index] = PolicyScene.matching(UInt64(index + 1), [follow, follow, follow])
             view.requests[index].neededTokens = neededTokens
-            return policy.begin(view, costs)[index]
+            return policy.begin(view, Self.costs(source, perRow: perRow))[index]
+        }
+
+        /// How many of four tokens that the model is sure of would be verified for it if rows cost nothing.
+        func rows(_ index: Int, neededTokens: Double) -> Int {
+            var (policy, view) = (policy, view)
+            view.coin = 0.5
+            view.requests[index].neededTokens = neededTokens
+            let costs = Self.costs(.model, perRow: 0)
+            _ = policy.begin(view, costs)
+            var drafts: [DraftView?] = view.requests.map { _ in nil }
+            let feature = DraftFeature(margin: 4, probability: 0.9)
+            drafts[index] = DraftView(source: .model, features: [feature, feature, feature, feature])
+            return policy.select(view, costs, drafts)[index]
+        }
+
+        /// A step that is not plain for the sake of its price.
+        mutating func decide() {
+            for _ in 0..<8 {
+                step()
+                if wishes.contains(where: { $0 != .none(.gain) }) { return }
+            }
         }
 
         mutating func step() {
@@ -58,9 +88,10 @@ import Testing
             var drafting = wishes.indices.filter { wishes[$0].source == .model }
             while !drafting.isEmpty {
                 for index in drafting { drafts[index]?.features.append(DraftFeature(margin: 1, probability: 0.5)) }
+                let time = costs.draftTime(requests: drafting.count, context: 0)
                 outcome.draftPasses.append(
-                    .init(requests: drafting.count, rows: drafting.count, context: 0, time: 80))
-                outcome.draftTime += 80
+                    .init(requests: drafting.count, rows: drafting.count, context: 0, time: time))
+                outcome.draftTime += time
                 let goesOn = policy.extend(view, costs, drafts)
                 drafting = drafting.filter { goesOn[$0] && drafts[$0]?.features.count ?? 0 < wishes[$0].length }
             }
@@ -153,12 +184,12 @@ import Testing
             let wasOff = batch.stepsUntilOff(3, most: 1000) != nil
             try #require(wasOff)
             pauses += 1
-            while pauses < 4, batch.wishes[3].limit == .guard { batch.step() }
+            while pauses < 4, batch.wishes[3].limit == .guard { batch.decide() }
         }
         batch.chances[3] = 1
         var steps = 0
         while batch.wishes[3].limit == .guard, steps < 200 {
-            batch.step()
+            batch.decide()
             steps += 1
         }
         #expect((3...12).contains(steps), "\(steps)")
@@ -172,6 +203,83 @@ import Testing
         #expect(batch.wish(3, neededTokens: 1, follow: 0.5) == DraftWish.none(.guard))
         #expect(batch.wish(3, neededTokens: 3, follow: 0.1) == DraftWish.none(.guard))
         #expect(batch.wish(3, neededTokens: 3, follow: 0.5).length > 0)
+        // And no more than it needs, were it for nothing.
+        #expect(batch.wish(3, neededTokens: 1.2, follow: 0.5, perRow: 0).length == 1)
+    }
+
+    /// Nor when the model has drafted more.
+    @Test func aTargetTakesNoMoreThanItNeeds() throws {
+        var batch = Batch(.model, Self.good + [0])
+        let wasOff = batch.stepsUntilOff(3, most: 120) != nil
+        try #require(wasOff)
+        #expect(batch.rows(3, neededTokens: 0) == 0)
+        #expect(batch.rows(3, neededTokens: 1.2) == 1)
+        #expect(batch.rows(0, neededTokens: 1.2) == 4)
+    }
+
+    /// Beside many rows take time from others that they do not take beside few.
+    @Test(arguments: [DraftSource.model, .lookup]) func aMuchSmallerBatchIsJudgedAnew(_ source: DraftSource) throws {
+        var batch = Batch(source, [0] + Array(repeating: 0.8, count: 7))
+        let wasOff = batch.stepsUntilOff(0, most: 200) != nil
+        try #require(wasOff)
+        batch.chances.removeLast(3)
+        batch.decide()
+        #expect(batch.wishes[0] == .none(.guard))
+        batch.chances.removeLast()
+        batch.decide()
+        #expect(batch.wishes.contains { $0.length > 0 } && batch.wishes[0].limit != .guard)
+    }
+
+    /// Tokens behind the long context spare several times what those behind the others spare, and take about 1.7 times what
+    /// they would be worth if all counted alike.
+    @Test func whatTokensCountForBesidePromptsIsBooked() {
+        let costs = StepCosts(
+            target: PassCosts(widths: [1, 64], base: [101, 164], perContext: 0.1),
+            draft: PolicyScene.line(100, perRow: 400))
+        var batch = Batch(.model, [0.6, 0.6, 0.6, 0.6], costs: costs)
+        (batch.contexts, batch.prefillRows) = ([20_000, 100, 100, 100], 50)
+        var rows = [0, 0, 0, 0]
+        for _ in 0..<600 {
+            batch.step()
+            #expect(batch.wishes.allSatisfy { $0.limit != .guard })
+            for index in 0..<4 { rows[index] += batch.verified[index] }
+        }
+        #expect(rows[0] > 600 && rows[1...].allSatisfy { $0 == 0 }, "\(rows)")
+    }
+
+    private static func draft(margin: Float, length: Int) -> DraftView? {
+        let feature = DraftFeature(margin: margin, probability: 0.5)
+        return DraftView(source: .model, features: Array(repeating: feature, count: length))
+    }
+
+    /// Long drafts of which one token is right: whoever has them because positions have to be learned of is not to blame.
+    @Test(arguments: [true, false]) func whatIsExploredIsNotBooked(_ isExploring: Bool) {
+        let costs = PolicyScene.costs(PolicyScene.line(1000, perRow: 150), draft: 10)
+        var policy = GoodputPolicy(costs: costs)
+        var view = PolicyScene.view(2) { PolicyScene.drafting($0, context: 0) }
+        view.coin = isExploring ? 0 : 0.5
+        var barred = 0
+        for _ in 0..<60 {
+            let wishes = policy.begin(view, costs)
+            barred += wishes[0].limit == .guard ? 1 : 0
+            #expect(wishes[1].limit != .guard)
+            if wishes.allSatisfy({ $0 == .none(.gain) }) {
+                policy.commit(view, costs, PolicyScene.outcome([1, 2].map { DraftOutcome(id: $0) }))
+                continue
+            }
+            let drafts = [Self.draft(margin: 0.1, length: 8), Self.draft(margin: 4, length: 3)]
+            let lengths = policy.select(view, costs, drafts)
+            #expect(isExploring ? lengths[0] == 8 : lengths[0] < 8)
+            var outcome = PolicyScene.outcome([
+                PolicyScene.outcome(1, length: 8, accepted: 1), PolicyScene.outcome(2, length: 3, accepted: 3),
+            ])
+            for index in 0..<2 { outcome.requests[index].features = drafts[index]?.features ?? [] }
+            outcome.draftPasses = (0..<8).map { .init(requests: $0 < 3 ? 2 : 1, rows: 2, context: 0, time: 10) }
+            outcome.targetTime = 1000
+            outcome.stepTime = 1080
+            policy.commit(view, costs, outcome)
+        }
+        #expect((barred > 0) == !isExploring, "\(barred)")
     }
 
     @Test func whoIsGoneIsForgotten() throws {

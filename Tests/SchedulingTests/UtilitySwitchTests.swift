@@ -8,16 +8,21 @@ import Testing
     private struct Course {
         var own = UtilitySwitch()
         var step = 0
+        /// The requests of its batch.
+        var requests = 4
 
-        mutating func observe(tokens: Double, rows: Int, cost: Double) -> Bool {
+        var isOff: Bool { own.isOff(at: step, among: requests) }
+
+        mutating func observe(tokens: Double, worth: Double = 1, rows: Int, cost: Double) -> Bool {
             step += 1
-            return own.observe(tokens: tokens, rows: rows, cost: cost, step: step)
+            return own.observe(
+                tokens: tokens, worth: worth, rows: rows, cost: cost, step: step, among: requests)
         }
 
         /// Steps until the request may draft again.
         mutating func rest() -> Int {
             let start = step
-            while own.isOff(at: step) { step += 1 }
+            while isOff { step += 1 }
             return step - start
         }
 
@@ -45,8 +50,9 @@ import Testing
         var course = Course()
         let steps = course.fail(rows: rows, cost: Double(rows) * cost) ?? .max
         #expect((16...most).contains(steps), "\(steps)")
-        #expect(course.own.isOff(at: course.step))
-        #expect(course.own.utility == nil, "what follows is judged anew")
+        #expect(course.isOff)
+        _ = course.rest()
+        #expect(course.fail(rows: rows, cost: Double(rows) * cost) == steps, "what follows is judged anew")
     }
 
     @Test(arguments: [0.1, 0.4, 0.8, 0.95], [1.03, 1.2])
@@ -85,7 +91,7 @@ import Testing
         var course = Course()
         for _ in 0..<40 { _ = course.observe(tokens: 1, rows: 2, cost: 0.9) }
         let isOff = course.observe(tokens: 0, rows: 16, cost: 16)
-        #expect(!isOff && !course.own.isOff(at: course.step))
+        #expect(!isOff && !course.isOff)
     }
 
     @Test func pausesDoubleAndAlwaysEnd() throws {
@@ -99,7 +105,6 @@ import Testing
         #expect(pauses.first == UtilitySwitch.shortest && pauses.last == UtilitySwitch.longest)
         // Success is forgotten no more than failure.
         for _ in 0..<20 { _ = course.observe(tokens: 2, rows: 2, cost: 1) }
-        #expect(abs((course.own.utility ?? 0) - 2) < 1e-9)
         try course.fail()
         #expect(course.rest() == UtilitySwitch.shortest)
     }
@@ -115,8 +120,39 @@ import Testing
         for _ in 0..<4 { course.own.imagine(tokens: 1, cost: 0.1, step: course.step) }
         for _ in 0..<100 { course.own.imagine(tokens: 1, cost: 1.2, step: course.step) }
         for _ in 0..<4 { course.own.imagine(tokens: 1, cost: 0.1, step: course.step) }
-        #expect(course.own.isOff(at: course.step))
+        #expect(course.isOff)
         course.own.imagine(tokens: 1, cost: 0.1, step: course.step)
-        #expect(!course.own.isOff(at: course.step))
+        #expect(!course.isOff)
+    }
+
+    /// What a token counts for scales what drafts yield, and how much that varies: the same course at the same time.
+    @Test(arguments: [0.25, 0.5, 2, 4]) func aLossIsJudgedInWhatTokensCountFor(_ worth: Double) throws {
+        let cost = 1.25
+        func stepsUntilOff(worth: Double, cost: Double) -> Int? {
+            var random = SplitMix64(seed: 5)
+            var course = Course()
+            return (1...2000).first { _ in
+                course.observe(tokens: Self.right(of: 4, 0.4, &random), worth: worth, rows: 4, cost: cost)
+            }
+        }
+        let plain = try #require(stepsUntilOff(worth: 1, cost: cost))
+        #expect(stepsUntilOff(worth: worth, cost: worth * cost) == plain)
+        // Tokens that count for so much pay at the price at which others lose.
+        #expect((stepsUntilOff(worth: worth, cost: cost) == nil) == (worth > 1))
+    }
+
+    /// Rows are cheaper in a smaller batch: what lost in a large one may pay there.
+    @Test func aLossSaysNothingOfMuchSmallerBatches() throws {
+        var course = Course()
+        course.requests = 16
+        try course.fail()
+        func isOff(among requests: Int) -> Bool { course.own.isOff(at: course.step, among: requests) }
+        #expect([64, 16, 9].allSatisfy { isOff(among: $0) })
+        #expect(![8, 2, 1].contains { isOff(among: $0) })
+        // It is what the last loss says, and for a request alone none says anything.
+        _ = course.rest()
+        course.requests = 2
+        try course.fail()
+        #expect(isOff(among: 16) && isOff(among: 2) && !isOff(among: 1))
     }
 }

@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test(arguments: Hardware.names) func draftsGoToThoseWhoseTokensAreDear(_ machine: String) throws {
-        expectToHold([try LoadGates.mixedPrompts(on: machine)])
+        expectToHold(try LoadGates.mixedPrompts(on: machine))
     }
 }
 

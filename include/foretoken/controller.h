@@ -81,7 +81,7 @@ enum {
     FTK_CONTROLLER_LIMIT_BUDGET = 1,     /* row_budget */
     FTK_CONTROLLER_LIMIT_TARGET = 2,     /* a latency target needs the time */
     FTK_CONTROLLER_LIMIT_MEMORY = 3,     /* free_tokens */
-    FTK_CONTROLLER_LIMIT_GUARD = 4,      /* speculation was measured to lose */
+    FTK_CONTROLLER_LIMIT_GUARD = 4,      /* speculation was measured to lose, that of all requests or of this one */
     FTK_CONTROLLER_LIMIT_END = 5,        /* room_tokens */
     FTK_CONTROLLER_LIMIT_DRAFTER = 6,    /* there is no more to draft with */
     FTK_CONTROLLER_LIMIT_LENGTH = 7      /* the most that the policy drafts */

@@ -470,8 +470,9 @@ ftk_status ftk_engine_metrics(const ftk_engine *engine, char *text, size_t capac
  *       branches, accepted_branches   of the verified and of the accepted tokens: next best ones beside those of the draft
  *       emitted                       tokens that the request got
  *       limit                         why no more was verified: "gain" (not worth its time), "budget" (rows of the step), "target"
- *                                     (a latency target), "memory", "guard" (speculation was measured to lose), "end" (of the
- *                                     request), "drafter" (it has no more), "length" (the most that is allowed); null for a prompt
+ *                                     (a latency target), "memory", "guard" (speculation was measured to lose, that of all
+ *                                     requests or of this one), "end" (of the request), "drafter" (it has no more), "length"
+ *                                     (the most that is allowed); null for a prompt
  *       expected_tokens               that the policy expected of the verified rows; null where it does not estimate them
  *       saved_us                      against steps without drafts by the cost table; negative: lost
  */

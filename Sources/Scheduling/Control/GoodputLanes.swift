@@ -13,16 +13,24 @@ extension GoodputPolicy {
     struct Candidate {
         let source: DraftSource
         let lane: RowSolver.Lane
-        /// Expected accepted tokens of the whole draft.
+        /// What each token of it counts for.
+        let worth: Double
+        /// What the tokens of the whole draft that are expected to be accepted count for.
         var tokens: Double { lane.survivals.reduce(0, +) }
     }
 
-    /// `draft` is what is drafted of it. The lane has survivals as what they are worth.
+    /// `draft` is what is drafted of it. The lane has survivals as what they are worth. Where a target is behind, the
+    /// latency of its request counts for more than the goodput that drafts lose: one that is switched off has what its
+    /// target needs, if that is likely enough to help, and no more.
     func lane(_ request: DecodingView, _ survivals: consuming [Double], _ draft: DraftView) -> RowSolver.Lane {
         var lane = RowSolver.Lane(context: request.context)
         lane.required = required(request, survivals)
-        if !request.drawsDrafts { lane.branches = runnersUp.worths(draft, survivals: survivals) }
-        let worth = worth(request)
+        if isOff(request) {
+            survivals.removeLast(survivals.count - lane.required)
+        } else if !request.drawsDrafts {
+            lane.branches = runnersUp.worths(draft, survivals: survivals)
+        }
+        let worth = step.worth.of(request)
         if worth != 1 {
             for place in survivals.indices { survivals[place] *= worth }
             for place in lane.branches.indices { lane.branches[place] *= worth }
@@ -31,20 +39,13 @@ extension GoodputPolicy {
         return lane
     }
 
-    /// What a token of the request counts for, against one of a request of mean context. Where steps are full of prompts,
-    /// a draft that is right spares no step, only a row in a later one, and the time of that row is what it attends to,
-    /// besides what is the same for all. Counted alike, a token behind a short prompt seems worth the time of one behind a
-    /// long prompt, and drafts for it take more than they spare. Where a target asks for tokens, time is not the question.
-    func worth(_ request: DecodingView) -> Double {
-        guard request.targetTPOT == nil, request.neededTokens == 0 else { return 1 }
-        return max(0, 1 + step.contextWorth * (Double(request.context) - step.meanContext))
+    /// nil: nothing is left of it.
+    private func candidate(_ request: DecodingView, _ source: DraftSource, _ lane: RowSolver.Lane) -> Candidate? {
+        lane.survivals.isEmpty ? nil : Candidate(source: source, lane: lane, worth: step.worth.of(request))
     }
 
-    /// `pace`: tokens of decoding in a microsecond.
-    mutating func weighContexts(_ view: StepView, _ costs: StepCosts, pace: Double) {
-        step.contextWorth = pace * (costs.target.perContext + costs.target.perAttended)
-        step.meanContext = Double(view.decodingContext) / Double(view.requests.count)
-    }
+    /// Whether the drafts of the request are switched off in a batch such as this.
+    func isOff(_ request: DecodingView) -> Bool { switches.isOff(request.id, among: step.wishes.count) }
 
     /// What is less likely helps no target: the others wait for it more than the request gains.
     private static let leastChance = 0.3
@@ -73,9 +74,7 @@ extension GoodputPolicy {
                 let tokens = survivals.reduce(0, +)
                 if tokens > best?.tokens ?? -1 { best = (draft, survivals, tokens) }
             }
-            return best.flatMap {
-                admitted(Candidate(source: $0.draft.source, lane: lane(request, $0.survivals, $0.draft)), request)
-            }
+            return best.flatMap { candidate(request, $0.draft.source, lane(request, $0.survivals, $0.draft)) }
         }
     }
 
@@ -156,17 +155,9 @@ extension GoodputPolicy {
         survival.extend(&survivals, to: most, request: request.id)
         var lane = lane(request, survivals, DraftView(source: .model, features: []))
         lane.usesModel = true
-        return admitted(Candidate(source: .model, lane: lane), request)
+        return candidate(request, .model, lane)
     }
 
     /// A request whose drafts lose has none: there is nothing to be looked at.
-    private func isBarred(_ request: DecodingView) -> Bool {
-        request.neededTokens <= 1 && switches.isOff(request.id)
-    }
-
-    /// Where a target is behind, the latency of its request counts for more than the goodput that drafts lose: those that it
-    /// needs, likely enough to help, are drafted even so.
-    private func admitted(_ candidate: Candidate, _ request: DecodingView) -> Candidate? {
-        candidate.lane.required == 0 && switches.isOff(request.id) ? nil : candidate
-    }
+    private func isBarred(_ request: DecodingView) -> Bool { request.neededTokens <= 1 && isOff(request) }
 }

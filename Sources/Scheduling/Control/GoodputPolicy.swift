@@ -3,6 +3,8 @@
 /// The unit of decision is the pair (request, position). Survivals come from `SurvivalModel`, prices from the measured table,
 /// and `RowSolver` finds the best set of rows; between two passes of the draft model it is asked again with what these
 /// drafts turned out to be. What is not worth verifying is not drafted. A drafter is chosen for each request and step.
+/// Beside prompts the tokens of a request count for the time that they spare (`TokenWorth`). A request whose drafts lose
+/// for certain has none for a while (`UtilitySwitch`), whatever is believed of them.
 /// Nothing here changes the text: drafts decide how many tokens a step yields, never which.
 package struct GoodputPolicy: SpeculationPolicy {
     /// The most tokens of a draft.
@@ -31,12 +33,13 @@ package struct GoodputPolicy: SpeculationPolicy {
         var wishes: [DraftWish] = []
         var branches: [[Int]] = []
         var lambda = 0.0
-        /// Beside prompts, what each token of context beyond the mean adds to the worth of a request's tokens.
-        var contextWorth = 0.0
-        var meanContext = 0.0
+        /// What the tokens of each request count for.
+        var worth = TokenWorth()
         /// Of a try, in times of a step; nil: this is none.
         var probeCost: Double?
         var isProbe: Bool { probeCost != nil }
+        /// What is verified is not what was found best.
+        var isExploring = false
         var expected: RowSolver.Choice?
     }
 
@@ -76,7 +79,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         if view.prefillRows > 0 {
             let usual = pace.rate ?? costs.plainPace(view) ?? plain.rate
             step.lambda = Self.dearer * usual
-            weighContexts(view, costs, pace: usual)
+            step.worth = TokenWorth(besidePrompts: view, costs, pace: usual)
         }
         if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
         let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
@@ -135,7 +138,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         if request.room == 0 { return .end }
         let (hasModel, hasProposals) = (request.draftBacklog > 0, !request.proposals.isEmpty)
         if !hasModel && !hasProposals { return .drafter }
-        if switches.isOff(request.id) { return .guard }
+        if isOff(request) { return .guard }
         // A guard is a reason for the requests that have what it bars.
         return hasModel && modelGuard.isOff || hasProposals && retrievalGuard.isOff ? .guard : .gain
     }
@@ -156,9 +159,10 @@ package struct GoodputPolicy: SpeculationPolicy {
             let passes = costs.draftTime(requests: 1, context: 0) * step.lambda
             let mixed = zip(retrieval, model).map { found, drafted -> Candidate? in
                 guard let found else { return drafted }
-                guard let drafted else { return found }
-                // Some of the model's passes are paid for by what the others gain from them.
-                let share = passes * min(4, drafted.tokens) / Double(max(1, view.requests.count))
+                guard let drafted, drafted.worth > 0 else { return found }
+                // As many passes as tokens, some of which are paid for by what the others gain from them.
+                let count = min(4, drafted.tokens / drafted.worth)
+                let share = passes * count / Double(max(1, view.requests.count))
                 return drafted.tokens - share > found.tokens ? drafted : found
             }
             return [retrieval, mixed]
@@ -190,7 +194,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         guard view.prefillRows == 0, let draft = costs.draft, modelProbe.isDue(cost: 0) else { return }
         let able = view.requests.indices.filter {
             view.requests[$0].draftBacklog > 0 && view.requests[$0].room > 0 && step.wishes[$0].source == nil
-                && !switches.isOff(view.requests[$0].id)
+                && !isOff(view.requests[$0])
         }.sorted { view.requests[$0].draftBacklog < view.requests[$1].draftBacklog }
         let plain = costs.targetTime(view, drafted: 0, attended: 0)
         var (missed, drafted, attended) = (0, 0, 0)
@@ -229,7 +233,8 @@ package struct GoodputPolicy: SpeculationPolicy {
             lengths = choice.lengths
             step.expected = choice
             explore(view, costs, drafts, &lengths)
-            if lengths == choice.lengths { step.branches = choice.branches }
+            step.isExploring = lengths != choice.lengths
+            if !step.isExploring { step.branches = choice.branches }
         }
         return lengths
     }
@@ -310,7 +315,8 @@ package struct GoodputPolicy: SpeculationPolicy {
             tokens: outcome.emitted, time: costs.decodingTime(view, outcome), withPrompts: view.prefillRows > 0)
         // Tokens are worth what they really took lately, or less.
         switches.observe(
-            view, costs, outcome, rate: min(step.lambda, pace.rate ?? step.lambda), isTry: step.isProbe)
+            view, costs, outcome, rate: min(step.lambda, pace.rate ?? step.lambda), worth: step.worth,
+            isTry: step.isProbe || step.isExploring)
         judge(view, costs, outcome, sources)
         if view.prefillRows == 0 { plainProbe.passStep(requests: view.requests.count, isPlain: sources.areNone) }
         speculated = !sources.areNone

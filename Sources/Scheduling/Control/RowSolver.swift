@@ -11,10 +11,10 @@
 package struct RowSolver: Sendable {
     /// The draft of one request.
     package struct Lane: Sendable {
-        /// For each position the probability that it is reached and accepted; never rises.
+        /// For each position the probability that it is reached and accepted, or what that counts for; never rises.
         package var survivals: [Double] = []
-        /// For each position what a row for its next best token adds, at most the position's survival; 0, or too short: there
-        /// is none.
+        /// For each position what a row for its next best token adds, in the unit of `survivals` and at most as much as
+        /// there; 0, or too short: there is none.
         package var branches: [Double] = []
         /// Tokens that each of its rows attends to.
         package var context: Int
@@ -33,7 +33,7 @@ package struct RowSolver: Sendable {
         package var lengths: [Int]
         /// The positions of each lane whose next best token is taken too, ascending; empty: of none.
         package var branches: [[Int]] = []
-        /// E: expected tokens, those that the target always gives included.
+        /// E: expected tokens, or what they count for; those that the target always gives are one for each request.
         package var tokens: Double
         /// T, in microseconds.
         package var time: Double
@@ -59,7 +59,7 @@ package struct RowSolver: Sendable {
         }
     }
 
-    /// What the rows of a lane cost besides their places in the target's pass, in expected tokens.
+    /// What the rows of a lane cost besides their places in the target's pass, in the unit of E.
     private struct Prices {
         let row: Double
         /// Of a row that has to be drafted first, from position `drafted` on.

@@ -110,7 +110,7 @@ package enum DraftLimit: Int, Sendable, CaseIterable {
     case target = 2
     /// The KV cache is full.
     case memory = 3
-    /// Speculation was measured to lose.
+    /// Speculation was measured to lose, that of all requests or of this one.
     case `guard` = 4
     /// The request ends there, or wants no more.
     case end = 5
