@@ -238,7 +238,7 @@ final class Speculator {
         for index in drafts.indices {
             if drafts[index].sampled != nil {
                 if drafted[index] < wishes[index].length, drafts[index].limit != .budget {
-                    drafts[index].limit = shortfall(asks[index])
+                    drafts[index].limit = shortfall(asks[index], wishes[index])
                 }
                 continue
             }
@@ -247,7 +247,7 @@ final class Speculator {
                 drafts[index].limit = .budget
             } else if length < drafted[index] || drafted[index] < wishes[index].length && wishes[index].source == .model
             {
-                drafts[index].limit = shortfall(asks[index])
+                drafts[index].limit = shortfall(asks[index], wishes[index])
             }
             budget -= length
             drafts[index].tokens.removeLast(drafted[index] - length)
@@ -273,8 +273,8 @@ final class Speculator {
     }
 
     /// Why the model drafted less than was wished for.
-    private func shortfall(_ ask: SpeculationAsk) -> DraftLimit {
-        model?.lacksBlocks(ask.request.id) == true ? .memory : .gain
+    private func shortfall(_ ask: SpeculationAsk, _ wish: DraftWish) -> DraftLimit {
+        model?.lacksBlocks(ask.request.id) == true ? .memory : wish.limit == .guard ? .guard : .gain
     }
 
     // MARK: After the step

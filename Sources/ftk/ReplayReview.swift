@@ -26,7 +26,7 @@ struct ReplayReview {
                     run.texts = zip(run.requests, found).map { RecordedText(length: $0.outputTokens, $1) }
                     return (run, nil)
                 }
-                if !Interrupt.isRequested { reason = "reading them again took longer than --max-seconds" }
+                if !Interrupt.isRequested { reason = "reading them again took too long" }
             }
         } catch { reason = "\(error)" }
         run.readTexts()

@@ -139,6 +139,8 @@ class ReplayTests(support.ScratchCase):
         for step in (entry for entry in run if "step" in entry):
             for part in step["prompts"] + step["decoding"]:
                 produced[part["request"]] += part["emitted"]
+        self.assertIsNotNone(run[0]["cut_us"])
+        self.assertGreater(max(produced.values()), 1)
         for request in (entry for entry in run if "request" in entry):
             accepted = request["accepted"]
             # The end of the prompt gives the first token, and nobody drafts for the last.

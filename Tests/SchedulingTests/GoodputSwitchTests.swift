@@ -56,9 +56,9 @@ import Testing
         }
 
         /// How many of four tokens that the model is sure of would be verified for it if rows cost nothing.
-        func rows(_ index: Int, neededTokens: Double) -> Int {
+        func rows(_ index: Int, neededTokens: Double, coin: Double = 0.5) -> Int {
             var (policy, view) = (policy, view)
-            view.coin = 0.5
+            view.coin = coin
             view.requests[index].neededTokens = neededTokens
             let costs = Self.costs(.model, perRow: 0)
             _ = policy.begin(view, costs)
@@ -204,7 +204,9 @@ import Testing
         #expect(batch.wish(3, neededTokens: 3, follow: 0.1) == DraftWish.none(.guard))
         #expect(batch.wish(3, neededTokens: 3, follow: 0.5).length > 0)
         // And no more than it needs, were it for nothing.
-        #expect(batch.wish(3, neededTokens: 1.2, follow: 0.5, perRow: 0).length == 1)
+        #expect(
+            batch.wish(3, neededTokens: 1.2, follow: 0.5, perRow: 0)
+                == DraftWish(source: .lookup, length: 1, limit: .guard))
     }
 
     /// Nor when the model has drafted more.
@@ -214,6 +216,8 @@ import Testing
         try #require(wasOff)
         #expect(batch.rows(3, neededTokens: 0) == 0)
         #expect(batch.rows(3, neededTokens: 1.2) == 1)
+        // Nor is its draft verified whole to be learned of.
+        #expect(batch.rows(3, neededTokens: 1.2, coin: 0.9 / 64) == 1)
         #expect(batch.rows(0, neededTokens: 1.2) == 4)
     }
 

@@ -64,6 +64,7 @@ extension GoodputPolicy {
     func retrievalLanes(_ view: StepView) -> [Candidate?] {
         view.requests.map { request in
             if isBarred(request) { return nil }
+            let isOff = isOff(request)
             var best: (draft: DraftView, survivals: [Double], tokens: Double)?
             for proposal in request.proposals {
                 let most = min(request.room, maxDraft, proposal.features.count)
@@ -71,7 +72,7 @@ extension GoodputPolicy {
                 var draft = proposal
                 draft.features.removeLast(draft.features.count - most)
                 let survivals = survival.survivals(draft, request: request.id)
-                let tokens = survivals.reduce(0, +)
+                let tokens = survivals.prefix(isOff ? required(request, survivals) : most).reduce(0, +)
                 if tokens > best?.tokens ?? -1 { best = (draft, survivals, tokens) }
             }
             return best.flatMap { candidate(request, $0.draft.source, lane(request, $0.survivals, $0.draft)) }

@@ -129,8 +129,10 @@ package struct GoodputPolicy: SpeculationPolicy {
         let longest = min(maxDraft, request.room)
         let most = source == .model ? longest : length
         let found = request.proposals.first { $0.source == source }?.features.count ?? longest
+        let isCut = source == .model || most < min(longest, found)
         let limit: DraftLimit =
-            most < min(longest, found) ? .gain : most < longest ? .drafter : longest < request.room ? .length : .end
+            isCut && isOff(request) ? .guard
+            : most < min(longest, found) ? .gain : most < longest ? .drafter : longest < request.room ? .length : .end
         step.wishes[index] = DraftWish(source: source, length: most, limit: limit)
     }
 
@@ -274,6 +276,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         let (whole, part) = (1.0 / 64, 1.0 / 8)
         if view.coin < whole {
             let index = Int(view.coin / whole * Double(drafts.count))
+            guard !isOff(view.requests[index]) else { return }
             let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
             lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
         } else if view.coin < whole + part {

@@ -39,7 +39,7 @@ package struct UtilitySwitch: Sendable {
 
     /// Of drafts with so many rows `tokens` were accepted, each of which counts for `worth`, in a time in which the
     /// batch would get `cost` tokens. Returns whether that switches the request off; if so, `isOff` holds for the steps
-    /// from `step` on in batches of about as many `requests`, two or more.
+    /// from `step` on in batches of more than half as many `requests`.
     package mutating func observe(
         tokens: Double, worth: Double = 1, rows count: Int, cost: Double, step: Int, among requests: Int
     ) -> Bool {
