@@ -235,6 +235,8 @@ class ConcurrencyTests(ModelCase):
             self.assertEqual(texts, self.texts[1:4])
 
     def test_a_signal_ends_a_waiting_stream(self) -> None:
+        # A shell has those that it runs in the background ignore the signal.
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         engine = self.engine()
         streams: list[Any] = []
         waiting = threading.Event()
