@@ -131,7 +131,8 @@ package struct GoodputPolicy: SpeculationPolicy {
         let found = request.proposals.first { $0.source == source }?.features.count ?? longest
         let isCut = source == .model || most < min(longest, found)
         let limit: DraftLimit =
-            isCut && isOff(request) ? .guard
+            isCut && isOff(request)
+            ? .guard
             : most < min(longest, found) ? .gain : most < longest ? .drafter : longest < request.room ? .length : .end
         step.wishes[index] = DraftWish(source: source, length: most, limit: limit)
     }
