@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
-import time
 import unittest
 from pathlib import Path
 
 import gguf
 import support
+
+IN_CREATE = 0x100
 
 
 class QuantizeTests(support.ScratchCase):
@@ -90,14 +93,28 @@ class QuantizeTests(support.ScratchCase):
         result = self.quantize(support.DRAFT, "Q8_0", preexec_fn=limit)
         self.refused(result, f"cannot write {self.target}.partial: File too large", [])
 
+    def watch_scratch(self) -> int:
+        """A descriptor that can be read when a file is made in the folder (inotify(7))."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        descriptor = libc.inotify_init1(os.O_CLOEXEC)
+        self.assertGreaterEqual(descriptor, 0)
+        self.addCleanup(os.close, descriptor)
+        self.assertGreaterEqual(libc.inotify_add_watch(descriptor, os.fsencode(self.scratch), IN_CREATE), 0)
+        return descriptor
+
+    def wait_for_partial(self, created: int, child: subprocess.Popen[str]) -> None:
+        """Until the command writes its file, or ends: then its output does."""
+        ready, _, _ = select.select([created, child.stdout], [], [])
+        self.assertEqual(ready, [created], "the command ended before it wrote anything")
+        self.assertTrue(Path(f"{self.target}.partial").exists())
+
     def test_an_interrupt_leaves_nothing(self) -> None:
         source = self.scratch / "large.gguf"
         write_large_model(source)
         command = [self.ftk, "quantize", str(source), str(self.target), "Q6_K"]
+        created = self.watch_scratch()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-            partial = Path(f"{self.target}.partial")
-            while child.poll() is None and not partial.exists():
-                time.sleep(0.001)
+            self.wait_for_partial(created, child)
             child.send_signal(signal.SIGINT)
             output, errors = child.communicate()
         self.assertEqual(child.returncode, 130, errors)

@@ -355,7 +355,7 @@ class PictureTests(ReportCase):
         self.assertEqual(set(self.draw(BENCH)), {"load.png"})
 
     def test_names_of_lines_do_not_overlap(self) -> None:
-        from foretoken._report_plots import spread_out
+        from foretoken._report_axes import spread_out
 
         for positions in ([5, 5, 5, 5], [1, 2, 2.5, 9], [9.9, 10, 9.8], [0, 0.1]):
             places = spread_out(positions, 1.5, 0, 10)
