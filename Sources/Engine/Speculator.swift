@@ -10,6 +10,8 @@ final class Speculator {
     private var policy: any SpeculationPolicy
     private var table: CostTable
     private let isOff: Bool
+    /// Whether the policy says what it expects.
+    private let estimates: Bool
     /// Whether drafts may be trees.
     private let branches: Bool
     private let log: EngineLog
@@ -31,6 +33,7 @@ final class Speculator {
     ) {
         self.policy = policy
         self.isOff = isOff
+        estimates = !isOff && policy.expectedTokens != nil
         self.branches = branches
         self.retrieval = retrieval
         self.model = model
@@ -100,7 +103,6 @@ final class Speculator {
         }
         let rest = cut(asks, wishes, &drafts)
         branch(&drafts, rows: rest, reserve)
-        expectedTokens = isOff ? nil : timed { policy.expectedTokens(view, verified(drafts)) }
         return drafts
     }
 
@@ -209,21 +211,11 @@ final class Speculator {
         drafts.map { draft in draft.source.map { DraftView(source: $0, features: draft.features) } }
     }
 
-    /// The part of the drafts that the target sees.
-    private func verified(_ drafts: [SpeculativeDraft]) -> [DraftView?] {
-        drafts.map { draft in
-            draft.source.map {
-                var view = DraftView(source: $0, features: Array(draft.features.prefix(draft.tokens.count)))
-                view.branches = draft.branches
-                return view
-            }
-        }
-    }
-
     /// Leaves of each draft what is worth verifying; the rows that are left.
     private func cut(_ asks: [SpeculationAsk], _ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) -> Int {
         let drafted = drafts.map(\.tokens.count)
         var lengths = drafted
+        expectedTokens = estimates ? drafts.map { _ in 1 } : nil
         if !isOff, drafted.contains(where: { $0 > 0 }) {
             let chosen = timed {
                 finished = views(drafts)
@@ -232,11 +224,15 @@ final class Speculator {
             for index in drafts.indices where asks[index].fixedLength == nil {
                 lengths[index] = max(0, min(chosen[index], drafted[index]))
             }
+            expectedTokens = chosen == lengths ? policy.expectedTokens : nil
+            // Of a try nothing is expected.
+            if expectedTokens?.isEmpty == true { expectedTokens = nil }
         }
         // What was drawn from a distribution is verified, and has its rows already.
         var budget = drafts.reduce(view.rowBudget) { $0 - ($1.sampled?.tokens.count ?? 0) }
         for index in drafts.indices {
             if drafts[index].sampled != nil {
+                if lengths[index] < drafted[index] { expectedTokens = nil }
                 if drafted[index] < wishes[index].length, drafts[index].limit != .budget {
                     drafts[index].limit = shortfall(asks[index], wishes[index])
                 }
@@ -244,7 +240,7 @@ final class Speculator {
             }
             let length = min(lengths[index], budget)
             if length < lengths[index] {
-                drafts[index].limit = .budget
+                (drafts[index].limit, expectedTokens) = (.budget, nil)
             } else if length < drafted[index] || drafted[index] < wishes[index].length && wishes[index].source == .model
             {
                 drafts[index].limit = shortfall(asks[index], wishes[index])
@@ -261,7 +257,8 @@ final class Speculator {
         _ reserve: (_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32])
     ) {
         guard branches, !isOff, drafts.contains(where: { !$0.tokens.isEmpty }) else { return }
-        let chosen = timed { policy.branch(view, table.costs, finished, lengths: drafts.map(\.tokens.count)) }
+        let chosen = policy.branches
+        if chosen.isEmpty { return }
         var left = rows
         for index in drafts.indices where !chosen[index].isEmpty {
             drafts[index].branch(at: chosen[index], rows: left)
@@ -269,6 +266,7 @@ final class Speculator {
             let room = reserve(view.requests[index].id, drafts[index].rows).tokens - drafts[index].tokens.count
             drafts[index].branch(at: chosen[index], rows: min(left, room))
             left -= drafts[index].branches.count
+            if drafts[index].branches.count < chosen[index].count { expectedTokens = nil }
         }
     }
 

@@ -70,8 +70,8 @@ import Testing
             var feature = DraftFeature(margin: 0, probability: 0.5)
             feature.hasRunnerUp = true
             let drafts: [DraftView?] = contexts.map { _ in DraftView(source: .model, features: [feature]) }
-            let lengths = policy.select(view, costs, drafts)
-            return policy.branch(view, costs, drafts, lengths: lengths)
+            _ = policy.select(view, costs, drafts)
+            return policy.branches
         }
         #expect(branches([Self.short, Self.long]) == [[], [0]])
         #expect(branches([Self.long, Self.long]) == [[0], [0]])

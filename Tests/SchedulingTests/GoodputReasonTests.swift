@@ -79,15 +79,47 @@ import Testing
 
     @Test func expectedTokensAreOneAndTheSurvivals() {
         let costs = PolicyScene.costs(PolicyScene.line(1000))
-        let policy = GoodputPolicy(costs: costs)
+        var policy = GoodputPolicy(costs: costs)
         let view = PolicyScene.view(3) { PolicyScene.matching($0, [1, 1]) }
+        _ = policy.begin(view, costs)
+        #expect(policy.expectedTokens == [])
         let draft = PolicyScene.draft(.lookup, [1, 1])
         let survivals = policy.survival.survivals(draft, request: 2)
-        let one = PolicyScene.draft(.lookup, [1])
-        #expect(
-            policy.expectedTokens(view, [nil, draft, one]) == [1, 1 + survivals[0] + survivals[1], 1 + survivals[0]])
-        #expect(FixedLengthPolicy(length: 2).expectedTokens(view, [nil, draft, one]) == nil)
-        #expect(policy.calibrationError == 0 && FixedLengthPolicy(length: 2).calibrationError == nil)
+        let drafts = [nil, draft, PolicyScene.draft(.lookup, [1])]
+        #expect(policy.select(view, costs, drafts) == [0, 2, 1])
+        #expect(policy.expectedTokens == [1, 1 + survivals[0] + survivals[1], 1 + survivals[0]])
+        var fixed = FixedLengthPolicy(length: 2)
+        #expect(fixed.select(view, costs, drafts) == [0, 2, 1] && fixed.expectedTokens == nil)
+        #expect(policy.calibrationError == 0 && fixed.calibrationError == nil)
+    }
+
+    /// Whose tokens count for more beside prompts are not expected to get more of them; of a try nothing is expected.
+    @Test func expectedTokensAreThoseOfASteadyStep() throws {
+        let costs = StepCosts(
+            target: PassCosts(widths: [1, 64], base: [101, 9551], perContext: 0.1), draft: PolicyScene.line(1))
+        var policy = GoodputPolicy(costs: costs)
+        var view = PolicyScene.view([PolicyScene.drafting(1, context: 100), PolicyScene.drafting(2, context: 20_000)])
+        (view.prefillRows, view.prefillContext, view.prefillAttended) = (100, 100, 5050)
+        _ = policy.begin(view, costs)
+        let draft = DraftView(source: .model, features: [DraftFeature(margin: 12, probability: 1)])
+        let survival = policy.survival.survivals(draft, request: 2)[0]
+        let lengths = policy.select(view, costs, [draft, draft])
+        #expect(lengths[1] == 1)
+        let expected = try #require(policy.expectedTokens)
+        for (length, tokens) in zip(lengths, expected) { #expect(abs(tokens - 1 - Double(length) * survival) < 1e-12) }
+
+        // Rows of whole drafts are dear, and the model is tried all the same.
+        let dear = PolicyScene.costs(PolicyScene.line(1, perRow: 1000), draft: 10)
+        var trying = GoodputPolicy(costs: dear)
+        let alone = PolicyScene.view([PolicyScene.drafting(1)])
+        // Twice without drafts, to learn what those cost.
+        for _ in 0..<2 {
+            _ = trying.begin(alone, dear)
+            trying.commit(alone, dear, PolicyScene.outcome([PolicyScene.outcome(1, length: 0, accepted: 0)]))
+        }
+        let wish = trying.begin(alone, dear)[0]
+        #expect(wish.source == .model && wish.length > 0)
+        #expect(trying.select(alone, dear, [draft]) == [1] && trying.expectedTokens == [])
     }
 
     /// A try that costs more than is usually saved for is made in the end all the same: otherwise nobody would see that

@@ -58,9 +58,11 @@ import Testing
                 }
             }
             let lengths = policy.select(view, costs, drafts)
-            let leaves = policy.branch(view, costs, drafts, lengths: lengths)
+            let leaves = policy.branches
             for index in view.requests.indices {
-                outcome.requests.append(judge(view.requests[index].id, drafts[index], lengths[index], leaves[index]))
+                outcome.requests.append(
+                    judge(
+                        view.requests[index].id, drafts[index], lengths[index], leaves.isEmpty ? [] : leaves[index]))
             }
             let verified = outcome.requests.reduce(0) { $0 + $1.rows }
             outcome.targetTime = costs.targetTime(view, drafted: verified, attended: 0)
@@ -146,29 +148,31 @@ import Testing
             feature.hasRunnerUp = true
             let drafts: [DraftView?] = [DraftView(source: .model, features: [feature, feature])]
             #expect(policy.select(view, costs, drafts) == lengths)
-            #expect(policy.branch(view, costs, drafts, lengths: lengths) == [branches])
+            #expect(policy.branches == (branches.isEmpty ? [] : [branches]))
             // Without such tokens there is nothing to branch to.
             let plain: [DraftView?] = [
                 DraftView(
                     source: .model, features: Array(repeating: DraftFeature(margin: 0.3, probability: 0.5), count: 2))
             ]
             #expect(policy.select(view, costs, plain) == [min(2, free)])
-            #expect(policy.branch(view, costs, plain, lengths: [min(2, free)]) == [[]])
+            #expect(policy.branches.isEmpty)
         }
     }
 
     /// One, what survives, and what the branches cover.
     @Test func expectedTokensCountBranches() throws {
-        let policy = GoodputPolicy(costs: PolicyScene.costs(PolicyScene.line(1000), draft: 100))
+        let costs = PolicyScene.costs(PolicyScene.line(1000), draft: 100)
+        var policy = GoodputPolicy(costs: costs)
         let view = PolicyScene.view([PolicyScene.drafting(1)])
+        _ = policy.begin(view, costs)
         var feature = DraftFeature(margin: 0.3, probability: 0.5)
         feature.hasRunnerUp = true
-        var draft = DraftView(source: .model, features: [feature, feature])
-        let plain = try #require(policy.expectedTokens(view, [draft]))[0]
-        draft.branches = [0]
-        let branching = try #require(policy.expectedTokens(view, [draft]))[0]
+        let draft = DraftView(source: .model, features: [feature, feature])
+        #expect(policy.select(view, costs, [draft]) == [2] && policy.branches == [[0, 1]])
         let survivals = policy.survival.survivals(draft, request: 1)
-        #expect(plain == 1 + survivals[0] + survivals[1])
-        #expect(abs(branching - plain - (1 - survivals[0]) * policy.runnersUp.probability(feature, .model)) < 1e-12)
+        // Of all refusals.
+        let covered = (1 - survivals[1]) * policy.runnersUp.probability(feature, .model)
+        let expected = try #require(policy.expectedTokens)[0]
+        #expect(abs(expected - 1 - survivals[0] - survivals[1] - covered) < 1e-12)
     }
 }

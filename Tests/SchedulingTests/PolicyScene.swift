@@ -86,8 +86,15 @@ extension SurvivalModel {
 
     /// The probability for the first token that the draft model has yet to draft; 0 where it is not worth a look.
     func expected(request: UInt64) -> Double {
-        var survivals: [Double] = []
-        extend(&survivals, to: 1, request: request)
+        var (survivals, own): ([Double], SurvivalModel) = ([], self)
+        own.extend(&survivals, from: 0, to: 1, standing(of: request))
         return survivals.first ?? 0
+    }
+
+    /// The survivals of the drafted tokens.
+    func survivals(_ draft: DraftView, request: UInt64) -> [Double] {
+        var survivals: [Double] = []
+        append(draft, first: draft.features.count, standing(of: request), to: &survivals)
+        return survivals
     }
 }

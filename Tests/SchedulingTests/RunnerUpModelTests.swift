@@ -46,6 +46,12 @@ import Testing
         #expect(model.probability(own, .lookup) > 0.95 && model.probability(own, .model) < 0.05)
     }
 
+    private func worths(_ model: RunnerUpModel, _ draft: DraftView, survivals: [Double]) -> [Double] {
+        var worths: [Double] = []
+        #expect(model.append(draft, survivals: survivals[...], to: &worths) == !worths.isEmpty)
+        return worths
+    }
+
     /// Right up to the position, wrong there, and the next best right.
     @Test func worthIsThePartOfRefusalsThatItCovers() {
         var model = RunnerUpModel()
@@ -54,17 +60,17 @@ import Testing
         let survivals = [0.8, 0.5, 0.1]
         let r = model.probability(draft.features[0], .model)
         // At the last position the drafted token itself adds less than that.
-        let worths = model.worths(draft, survivals: survivals)
-        #expect(worths.count == 3 && worths[1] == 0 && worths[2] == 0.1)
-        #expect(abs(worths[0] - 0.2 * r) < 1e-12)
+        let own = worths(model, draft, survivals: survivals)
+        #expect(own.count == 3 && own[1] == 0 && own[2] == 0.1)
+        #expect(abs(own[0] - 0.2 * r) < 1e-12)
         // Nothing is said of tokens to come before anything was seen, and a mean from then on.
         let none = DraftView(source: .model, features: [])
-        #expect(model.worths(none, survivals: survivals).isEmpty)
+        #expect(worths(model, none, survivals: survivals).isEmpty)
         for _ in 0..<100 { model.observe(draft.features[0], .model, wasRight: true) }
-        let toCome = model.worths(none, survivals: survivals)
+        let toCome = worths(model, none, survivals: survivals)
         #expect(toCome.count == 3 && toCome[0] > 0.15 && toCome[0] < 0.2)
-        #expect(model.worths(DraftView(source: .lookup, features: []), survivals: survivals).isEmpty)
+        #expect(worths(model, DraftView(source: .lookup, features: []), survivals: survivals).isEmpty)
         // What adds next to nothing is not looked at.
-        #expect(model.worths(draft, survivals: [0.995, 0.9, 0.8])[0] == 0)
+        #expect(worths(model, draft, survivals: [0.995, 0.9, 0.8])[0] == 0)
     }
 }

@@ -1,15 +1,19 @@
 // What the policy believes of drafts that are verified.
 
 extension GoodputPolicy {
-    /// Its own token, and of the draft what survives, with what its branches add.
-    package func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]? {
-        zip(view.requests, verified).map { request, draft in
-            guard let draft else { return 1 }
-            let survivals = survival.survivals(draft, request: request.id)
-            let worths = draft.branches.isEmpty ? [] : runnersUp.worths(draft, survivals: survivals)
-            return draft.branches.reduce(1 + survivals.reduce(0, +)) {
-                $0 + (worths.indices.contains($1) ? worths[$1] : 0)
+    package var expectedTokens: [Double]? { step.expectedTokens }
+
+    /// Of the set that was found: a request's own token, and of its draft what survives, with what its branches add.
+    mutating func noteExpectation() {
+        for index in solver.lanes.indices {
+            let (lane, length) = (solver.lanes[index], solver.lengths[index])
+            var worth = 0.0
+            for row in lane.first..<lane.first + length { worth += solver.pool.survivals[row] }
+            if !solver.branches.isEmpty {
+                for position in solver.branches[index] { worth += solver.pool.branch(lane, position) }
             }
+            let each = step.requests[index].worth
+            step.expectedTokens.append(1 + (each > 0 ? worth / each : 0))
         }
     }
 

@@ -10,92 +10,140 @@ extension GoodputPolicy {
         var gain = 0.0
     }
 
-    struct Candidate {
+    /// What could be drafted for a request.
+    struct Offer {
         let source: DraftSource
-        let lane: RowSolver.Lane
-        /// What each token of it counts for.
-        let worth: Double
+        let lane: RowPool.Lane
         /// What the tokens of the whole draft that are expected to be accepted count for.
-        var tokens: Double { lane.survivals.reduce(0, +) }
+        let tokens: Double
     }
 
-    /// `draft` is what is drafted of it. The lane has survivals as what they are worth. Where a target is behind, the
-    /// latency of its request counts for more than the goodput that drafts lose: one that is switched off has what its
-    /// target needs, if that is likely enough to help, and no more.
-    func lane(_ request: DecodingView, _ survivals: consuming [Double], _ draft: DraftView) -> RowSolver.Lane {
-        var lane = RowSolver.Lane(context: request.context)
-        lane.required = required(request, survivals)
-        if isOff(request) {
-            survivals.removeLast(survivals.count - lane.required)
-        } else if !request.drawsDrafts {
-            lane.branches = runnersUp.worths(draft, survivals: survivals)
+    /// A request of the step.
+    struct Request {
+        let standing: SurvivalModel.Standing
+        /// Whether its drafts are switched off in a batch such as this.
+        let isOff: Bool
+        /// What each of its tokens counts for.
+        let worth: Double
+        /// What retrieval found, and what the draft model could draft.
+        var found: Offer?
+        var drafted: Offer?
+        /// What is drafted with in the set that is looked at, and in the best one, and how much there.
+        var trial: DraftSource?
+        var source: DraftSource?
+        var length = 0
+
+        /// What promises more, where a pass of the draft model costs the request so many tokens.
+        func better(_ pass: Double) -> Offer? {
+            guard let found, let drafted, worth > 0 else { return found ?? drafted }
+            // As many passes as tokens, some of which are paid for by what the others gain from them.
+            return drafted.tokens - pass * min(4, drafted.tokens / worth) > found.tokens ? drafted : found
         }
-        let worth = step.worth.of(request)
-        if worth != 1 {
-            for place in survivals.indices { survivals[place] *= worth }
-            for place in lane.branches.indices { lane.branches[place] *= worth }
+    }
+
+    /// The lane of what stands in the solver's pool from `first` on, with survivals as what they are worth; `draft` is what is
+    /// drafted of it. Where a target is behind, the latency of its request counts for more than the goodput that drafts
+    /// lose: one that is switched off has what its target needs, if that is likely enough to help, and no more.
+    mutating func lane(_ index: Int, _ view: StepView, _ draft: DraftView, from first: Int) -> RowPool.Lane {
+        var lane = RowPool.Lane(context: view.requests[index].context)
+        lane.required = required(view, index, from: first)
+        if step.requests[index].isOff {
+            solver.pool.survivals.removeLast(solver.pool.survivals.count - first - lane.required)
+        } else if !view.requests[index].drawsDrafts {
+            let survivals = solver.pool.survivals[first...]
+            lane.hasBranches = runnersUp.append(draft, survivals: survivals, to: &solver.pool.branches)
         }
-        lane.survivals = survivals
+        solver.pool.close(&lane, first: first)
+        if step.requests[index].worth != 1 { solver.pool.scale(lane, by: step.requests[index].worth) }
         return lane
     }
 
     /// nil: nothing is left of it.
-    private func candidate(_ request: DecodingView, _ source: DraftSource, _ lane: RowSolver.Lane) -> Candidate? {
-        lane.survivals.isEmpty ? nil : Candidate(source: source, lane: lane, worth: step.worth.of(request))
+    private func offer(_ source: DraftSource, _ lane: RowPool.Lane) -> Offer? {
+        lane.count > 0 ? Offer(source: source, lane: lane, tokens: solver.pool.sum(lane)) : nil
     }
-
-    /// Whether the drafts of the request are switched off in a batch such as this.
-    func isOff(_ request: DecodingView) -> Bool { switches.isOff(request.id, among: step.wishes.count) }
 
     /// What is less likely helps no target: the others wait for it more than the request gains.
     private static let leastChance = 0.3
 
-    /// Rows until the expectation covers what the request's target needs.
-    private func required(_ request: DecodingView, _ survivals: [Double]) -> Int {
-        guard request.neededTokens > 1 else { return 0 }
+    /// Rows from `first` on until the expectation covers what the request's target needs.
+    private func required(_ view: StepView, _ index: Int, from first: Int) -> Int {
+        let needed = view.requests[index].neededTokens
+        guard needed > 1 else { return 0 }
         var (tokens, rows) = (1.0, 0)
-        while rows < survivals.count, tokens < request.neededTokens, survivals[rows] > Self.leastChance {
-            tokens += survivals[rows]
+        for survival in solver.pool.survivals[first...] {
+            guard tokens < needed, survival > Self.leastChance else { break }
+            tokens += survival
             rows += 1
         }
         return rows
     }
 
-    func retrievalLanes(_ view: StepView) -> [Candidate?] {
-        view.requests.map { request in
-            if isBarred(request) { return nil }
-            let isOff = isOff(request)
-            var best: (draft: DraftView, survivals: [Double], tokens: Double)?
-            for proposal in request.proposals {
-                let most = min(request.room, maxDraft, proposal.features.count)
-                guard most > 0 else { continue }
-                var draft = proposal
-                draft.features.removeLast(draft.features.count - most)
-                let survivals = survival.survivals(draft, request: request.id)
-                let tokens = survivals.prefix(isOff ? required(request, survivals) : most).reduce(0, +)
-                if tokens > best?.tokens ?? -1 { best = (draft, survivals, tokens) }
-            }
-            return best.flatMap { candidate(request, $0.draft.source, lane(request, $0.survivals, $0.draft)) }
+    /// What retrieval found for each request. Returns whether there is anything.
+    mutating func lookAtProposals(_ view: StepView) -> Bool {
+        var isAny = false
+        for index in view.requests.indices where !isBarred(index, view) {
+            guard let found = longestProposal(index, view) else { continue }
+            step.requests[index].found = found
+            isAny = true
         }
+        return isAny
     }
 
-    /// Those of all requests that are worth what the draft model missed of them: it has to go through it first.
-    mutating func modelLanes(
-        _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice
-    ) -> [Candidate?] {
-        let lanes = view.requests.map { modelLane($0, costs) }
-        let prices = view.requests.map { catchUpPrice($0, costs) }
+    /// Of what was found, that of which most is expected.
+    private mutating func longestProposal(_ index: Int, _ view: StepView) -> Offer? {
+        let most = min(view.requests[index].room, maxDraft)
+        guard most > 0 else { return nil }
+        var best: (place: Int, first: Int, tokens: Double)?
+        for place in view.requests[index].proposals.indices {
+            let first = solver.pool.survivals.count
+            survival.append(
+                view.requests[index].proposals[place], first: most, step.requests[index].standing,
+                to: &solver.pool.survivals)
+            var end = solver.pool.survivals.count
+            if step.requests[index].isOff { end = first + required(view, index, from: first) }
+            let tokens = solver.pool.survivals[first..<end].reduce(0, +)
+            if tokens > best?.tokens ?? 0 {
+                best = (place, first, tokens)
+            } else {
+                solver.pool.survivals.removeLast(solver.pool.survivals.count - first)
+            }
+        }
+        guard let best else { return nil }
+        let draft = view.requests[index].proposals[best.place]
+        return offer(draft.source, lane(index, view, draft, from: best.first))
+    }
+
+    /// What the draft model could draft for the requests that are worth what it missed of them: it has to go through it
+    /// first. Returns whether there is any.
+    mutating func lookAtModel(_ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Total) -> Bool {
         // A few tokens are caught up without asking.
         let little = costs.target.base(rows: view.requests.count) / 4
-        guard zip(prices, lanes).contains(where: { $0 > little && $1 != nil }) else { return lanes }
-        let perToken = gain(view, costs, plain, lanes)
+        var (isAny, isDear) = (false, false)
+        for index in view.requests.indices {
+            step.requests[index].drafted = modelOffer(index, view)
+            guard step.requests[index].drafted != nil else { continue }
+            isAny = true
+            isDear = isDear || catchUpPrice(view.requests[index], costs) > little
+        }
+        if isDear { leaveDear(view, costs, plain, little) }
+        return isAny
+    }
+
+    /// Leaves those out that do not gain as much as it takes to catch up with them.
+    private mutating func leaveDear(
+        _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Total, _ little: Double
+    ) {
+        let perToken = gain(view, costs, plain)
         let pace = decodingTime(view, costs)
-        return view.requests.indices.map { index in
+        for index in view.requests.indices {
             // What a target needs is drafted whatever it costs.
-            guard prices[index] > little, lanes[index]?.lane.required == 0, !hasTarget(view.requests[index], pace)
-            else { return lanes[index] }
-            let gained = perToken * Double(view.requests[index].remaining)
-            return gained > 0.5 * step.lambda * prices[index] ? lanes[index] : nil
+            let price = catchUpPrice(view.requests[index], costs)
+            guard price > little, step.requests[index].drafted?.lane.required == 0,
+                !hasTarget(view.requests[index], pace),
+                perToken * Double(view.requests[index].remaining) <= 0.5 * step.lambda * price
+            else { continue }
+            step.requests[index].drafted = nil
         }
     }
 
@@ -119,46 +167,48 @@ extension GoodputPolicy {
     private static func interval(_ requests: Int) -> Int { min(4, max(1, requests / 2)) }
 
     /// What each further token of a request is expected to gain, in tokens, by drafts of the model for all requests.
-    private mutating func gain(
-        _ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Choice, _ lanes: [Candidate?]
-    ) -> Double {
-        let withPrompts = view.prefillRows > 0
-        if prospect.requests == view.requests.count, prospect.withPrompts == withPrompts,
-            prospect.steps < Self.interval(view.requests.count)
-        {
+    private mutating func gain(_ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Total) -> Double {
+        let (count, withPrompts) = (view.requests.count, view.prefillRows > 0)
+        if prospect.requests == count, prospect.withPrompts == withPrompts, prospect.steps < Self.interval(count) {
             return prospect.gain
         }
         // The rest of the request gains as drafts for all would in this step. Where prompts take part, a row takes as much
         // from them as it gains elsewhere. That half of the price is enough was found on virtual time: whom nobody drafts
         // for is slowed down by the drafts of the others.
-        pose(view, costs, lanes)
-        let choice = solver.best(lambda: withPrompts ? step.lambda : latestRate[view.requests.count] ?? step.lambda)
-        let gain = choice.tokens - plain.tokens - step.lambda * (choice.time - plain.time)
-        let drafting = Double(max(1, choice.lengths.count { $0 > 0 }))
-        let perToken =
-            gain / drafting * Double(view.requests.count) / choice.tokens * max(0, 1 - 2 * pace.promptShare)
-        prospect = Prospect(requests: view.requests.count, withPrompts: withPrompts, gain: perToken)
+        solver.lanes.removeAll(keepingCapacity: true)
+        for index in view.requests.indices {
+            let lane = step.requests[index].drafted?.lane
+            solver.lanes.append(lane ?? RowPool.Lane(context: view.requests[index].context))
+        }
+        solver.pose(view, costs)
+        let total = solver.findBest(lambda: withPrompts ? step.lambda : latestRates[count] ?? step.lambda)
+        let gain = total.tokens - plain.tokens - step.lambda * (total.time - plain.time)
+        let drafting = Double(max(1, solver.lengths.count { $0 > 0 }))
+        let perToken = gain / drafting * Double(count) / total.tokens * max(0, 1 - 2 * pace.promptShare)
+        prospect = Prospect(requests: count, withPrompts: withPrompts, gain: perToken)
         return perToken
     }
 
     /// What the draft model takes for the tokens that it missed; 0 for those of the last step or two.
     private func catchUpPrice(_ request: DecodingView, _ costs: StepCosts) -> Double {
-        guard let draft = costs.draft, request.draftBacklog > 8 else { return 0 }
+        guard request.draftBacklog > 8, let draft = costs.draft else { return 0 }
         return draft.time(
             rows: request.draftBacklog, context: request.context,
             attended: request.draftBacklog * (request.context / 2 + 1))
     }
 
-    private func modelLane(_ request: DecodingView, _ costs: StepCosts) -> Candidate? {
-        let most = min(request.room, maxDraft)
-        guard request.draftBacklog > 0, most > 0, costs.draft != nil, !isBarred(request) else { return nil }
-        var survivals: [Double] = []
-        survival.extend(&survivals, to: most, request: request.id)
-        var lane = lane(request, survivals, DraftView(source: .model, features: []))
+    private mutating func modelOffer(_ index: Int, _ view: StepView) -> Offer? {
+        let most = min(view.requests[index].room, maxDraft)
+        guard view.requests[index].draftBacklog > 0, most > 0, !isBarred(index, view) else { return nil }
+        let first = solver.pool.survivals.count
+        survival.extend(&solver.pool.survivals, from: first, to: most, step.requests[index].standing)
+        var lane = lane(index, view, DraftView(source: .model, features: []), from: first)
         lane.usesModel = true
-        return candidate(request, .model, lane)
+        return offer(.model, lane)
     }
 
     /// A request whose drafts lose has none: there is nothing to be looked at.
-    private func isBarred(_ request: DecodingView) -> Bool { request.neededTokens <= 1 && isOff(request) }
+    private func isBarred(_ index: Int, _ view: StepView) -> Bool {
+        step.requests[index].isOff && view.requests[index].neededTokens <= 1
+    }
 }

@@ -10,7 +10,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// The most tokens of a draft.
     package let maxDraft: Int
 
-    package private(set) var survival = SurvivalModel()
+    package internal(set) var survival = SurvivalModel()
     package private(set) var runnersUp = RunnerUpModel()
     var solver: RowSolver
     private var retrievalGuard = SpeculationGuard()
@@ -20,8 +20,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     /// Tokens and time of recent steps, for the price of time where a step's own ratio means nothing.
     var pace = DecodingPace()
     var step = Decision()
-    /// The best rate that was found last for so many requests.
-    var latestRate: [Int: Double] = [:]
+    var latestRates = LatestRates()
     /// Time that went into catching up and is not paid back yet.
     private var debt = 0.0
     private var plainProbe = PlainProbe()
@@ -30,17 +29,30 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     /// What was decided in this step.
     struct Decision {
+        var requests: [Request] = []
         var wishes: [DraftWish] = []
         var branches: [[Int]] = []
+        var expectedTokens: [Double] = []
         var lambda = 0.0
-        /// What the tokens of each request count for.
-        var worth = TokenWorth()
         /// Of a try, in times of a step; nil: this is none.
         var probeCost: Double?
         var isProbe: Bool { probeCost != nil }
         /// What is verified is not what was found best.
         var isExploring = false
-        var expected: RowSolver.Choice?
+        /// The best that was found; nil: nothing is better than plain decoding.
+        var best: RowSolver.Total?
+        /// What the tokens of each request count for.
+        var worth = TokenWorth()
+
+        /// For the next step, in the same memory.
+        mutating func reset() {
+            requests.removeAll(keepingCapacity: true)
+            wishes.removeAll(keepingCapacity: true)
+            expectedTokens.removeAll(keepingCapacity: true)
+            if !branches.isEmpty { branches = [] }
+            (lambda, probeCost, isExploring, best) = (0, nil, false, nil)
+            worth = TokenWorth()
+        }
     }
 
     package init(costs: StepCosts, maxDraft: Int = 16) {
@@ -66,127 +78,127 @@ package struct GoodputPolicy: SpeculationPolicy {
     // MARK: Before drafting
 
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
-        step = Decision()
         prospect.steps += 1
-        for request in view.requests where request.drawsDrafts { survival.draws(request.id) }
-        guard !view.requests.isEmpty, view.rowBudget > 0 else {
-            step.wishes = view.requests.map { .none($0.room > 0 ? .budget : .end) }
-            return step.wishes
+        step.reset()
+        let plain = RowSolver.Total(
+            tokens: Double(view.requests.count), time: costs.targetTime(view, drafted: 0, attended: 0))
+        setPrice(view, costs, plain)
+        open(view)
+        guard !view.requests.isEmpty, view.rowBudget > 0,
+            view.prefillRows > 0 || !plainProbe.isDue(requests: view.requests.count)
+        else { return step.wishes }
+        solver.pool.removeAll()
+        let hasFound = !retrievalGuard.isOff && lookAtProposals(view)
+        let hasModel = !modelGuard.isOff && costs.draft != nil && lookAtModel(view, costs, plain)
+        // All with retrieval, and each with what promises more.
+        if hasFound { weigh(view, costs, plain, isMixed: false) }
+        if hasModel { weigh(view, costs, plain, isMixed: true) }
+        if view.prefillRows == 0 { step.lambda = step.best?.rate ?? plain.rate }
+        var isDrafting = false
+        for index in view.requests.indices {
+            wish(index, view)
+            if step.wishes[index].source == .model { isDrafting = true }
         }
-        step.wishes = view.requests.map { _ in .none(.gain) }
-        let plain = plainChoice(view, costs)
+        if !isDrafting { probeModel(view, costs) }
+        return step.wishes
+    }
+
+    /// What a microsecond is worth, in tokens.
+    private mutating func setPrice(_ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Total) {
         step.lambda = plain.rate
         if view.prefillRows > 0 {
             let usual = pace.rate ?? costs.plainPace(view) ?? plain.rate
             step.lambda = Self.dearer * usual
             step.worth = TokenWorth(besidePrompts: view, costs, pace: usual)
         }
-        if view.prefillRows == 0, plainProbe.isDue(requests: view.requests.count) { return step.wishes }
-        let retrieval = retrievalGuard.isOff ? view.requests.map { _ in nil } : retrievalLanes(view)
-        let model = modelGuard.isOff ? view.requests.map { _ in nil } : modelLanes(view, costs, plain)
-        var best = plain
-        var sources: [DraftSource?] = view.requests.map { _ in nil }
-        for assignment in assignments(view, costs, retrieval, model) {
-            let choice = solve(view, costs, assignment)
-            // What a target needs is drafted whatever it costs.
-            let isNeeded = assignment.contains { $0?.lane.required ?? 0 > 0 }
-            let isFirst = sources.allSatisfy { $0 == nil }
-            guard isNeeded && isFirst || pays(choice, view, plain) && value(choice, view) > value(best, view)
-            else { continue }
-            (best, sources) = (choice, assignment.map { $0?.source })
-            step.expected = best
-        }
-        if view.prefillRows == 0 { step.lambda = best.rate }
-        step.expected = best
-        for index in view.requests.indices { wish(index, view, sources[index], best.lengths[index]) }
-        if !step.wishes.contains(where: { $0.source == .model }) { probeModel(view, costs) }
-        return step.wishes
     }
 
-    private func plainChoice(_ view: StepView, _ costs: StepCosts) -> RowSolver.Choice {
-        RowSolver.Choice(
-            lengths: [Int](repeating: 0, count: view.requests.count), tokens: Double(view.requests.count),
-            time: costs.targetTime(view, drafted: 0, attended: 0))
+    /// Looks up what is known of the requests.
+    private mutating func open(_ view: StepView) {
+        for index in view.requests.indices {
+            let (id, room) = (view.requests[index].id, view.requests[index].room)
+            if view.requests[index].drawsDrafts { survival.draws(id) }
+            step.requests.append(
+                Request(
+                    standing: survival.standing(of: id), isOff: switches.isOff(id, among: view.requests.count),
+                    worth: step.worth.of(view.requests[index])))
+            step.wishes.append(.none(view.rowBudget > 0 ? .gain : room > 0 ? .budget : .end))
+        }
     }
 
     /// In steady decoding a step is worth its rate. One that carries prompts is worth what it gives over the usual pace:
     /// measured by its own ratio a dear step would make rows look cheap.
-    private func value(_ choice: RowSolver.Choice, _ view: StepView) -> Double {
-        view.prefillRows == 0 ? choice.rate : choice.tokens - step.lambda * choice.time
+    private func value(_ total: RowSolver.Total, _ view: StepView) -> Double {
+        view.prefillRows > 0 ? total.tokens - step.lambda * total.time : total.rate
     }
 
-    private func pays(_ choice: RowSolver.Choice, _ view: StepView, _ plain: RowSolver.Choice) -> Bool {
-        view.prefillRows > 0 || choice.rate > plain.rate * hurdle
-    }
-
-    private mutating func wish(_ index: Int, _ view: StepView, _ source: DraftSource?, _ length: Int) {
-        let request = view.requests[index]
-        guard let source, length > 0 else {
-            step.wishes[index] = .none(reasonForNone(request))
+    private mutating func wish(_ index: Int, _ view: StepView) {
+        let length = step.requests[index].length
+        guard let source = step.requests[index].source, length > 0 else {
+            step.wishes[index] = .none(reasonForNone(index, view.requests[index]))
             return
         }
         // How far a model's draft goes is decided between its passes.
-        let longest = min(maxDraft, request.room)
+        let room = view.requests[index].room
+        let longest = min(maxDraft, room)
         let most = source == .model ? longest : length
-        let found = request.proposals.first { $0.source == source }?.features.count ?? longest
+        let found = view.requests[index].proposals.first { $0.source == source }?.features.count ?? longest
         let isCut = source == .model || most < min(longest, found)
         let limit: DraftLimit =
-            isCut && isOff(request)
-            ? .guard
-            : most < min(longest, found) ? .gain : most < longest ? .drafter : longest < request.room ? .length : .end
+            isCut && step.requests[index].isOff
+            ? .guard : most < min(longest, found) ? .gain : most < longest ? .drafter : longest < room ? .length : .end
         step.wishes[index] = DraftWish(source: source, length: most, limit: limit)
     }
 
-    private func reasonForNone(_ request: DecodingView) -> DraftLimit {
+    private func reasonForNone(_ index: Int, _ request: DecodingView) -> DraftLimit {
         if request.room == 0 { return .end }
         let (hasModel, hasProposals) = (request.draftBacklog > 0, !request.proposals.isEmpty)
         if !hasModel && !hasProposals { return .drafter }
-        if isOff(request) { return .guard }
+        if step.requests[index].isOff { return .guard }
         // A guard is a reason for the requests that have what it bars.
         return hasModel && modelGuard.isOff || hasProposals && retrievalGuard.isOff ? .guard : .gain
     }
 
     // MARK: Choice
 
-    /// Who drafts with what: all with retrieval, all with the model, and each with what promises more.
-    private func assignments(
-        _ view: StepView, _ costs: StepCosts, _ retrieval: [Candidate?], _ model: [Candidate?]
-    ) -> [[Candidate?]] {
-        let hasRetrieval = retrieval.contains { $0 != nil }
-        let hasModel = model.contains { $0 != nil }
-        switch (hasRetrieval, hasModel) {
-        case (false, false): return []
-        case (true, false): return [retrieval]
-        case (false, true): return [model]
-        case (true, true):
-            let passes = costs.draftTime(requests: 1, context: 0) * step.lambda
-            let mixed = zip(retrieval, model).map { found, drafted -> Candidate? in
-                guard let found else { return drafted }
-                guard let drafted, drafted.worth > 0 else { return found }
-                // As many passes as tokens, some of which are paid for by what the others gain from them.
-                let count = min(4, drafted.tokens / drafted.worth)
-                let share = passes * count / Double(max(1, view.requests.count))
-                return drafted.tokens - share > found.tokens ? drafted : found
-            }
-            return [retrieval, mixed]
+    /// Finds the best set of rows of all that were found, or of what promises more for each request, and takes it if it is
+    /// better than what was found before.
+    private mutating func weigh(_ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Total, isMixed: Bool) {
+        // What a target needs is drafted whatever it costs.
+        let needsSome = assign(view, costs, isMixed: isMixed)
+        let total = solve(view, costs, from: needsSome ? 0 : step.best?.rate ?? step.lambda)
+        let isBetter = value(total, view) > value(step.best ?? plain, view)
+        let pays = view.prefillRows > 0 || total.rate > plain.rate * hurdle
+        guard needsSome && step.best == nil || isBetter && pays else { return }
+        step.best = total
+        for index in step.requests.indices {
+            step.requests[index].source = step.requests[index].trial
+            step.requests[index].length = solver.lengths[index]
         }
     }
 
-    mutating func pose(_ view: StepView, _ costs: StepCosts, _ lanes: [Candidate?]) {
-        solver.pose(
-            view, costs,
-            lanes: zip(view.requests, lanes).map { $1?.lane ?? RowSolver.Lane(context: $0.context) })
+    /// Gives each request a lane. Returns whether a target needs any of them.
+    private mutating func assign(_ view: StepView, _ costs: StepCosts, isMixed: Bool) -> Bool {
+        let passes = isMixed ? costs.draftTime(requests: 1, context: 0) * step.lambda / Double(view.requests.count) : 0
+        var isNeeded = false
+        solver.lanes.removeAll(keepingCapacity: true)
+        for index in view.requests.indices {
+            let offer = isMixed ? step.requests[index].better(passes) : step.requests[index].found
+            step.requests[index].trial = offer?.source
+            solver.lanes.append(offer?.lane ?? RowPool.Lane(context: view.requests[index].context))
+            if offer?.lane.required ?? 0 > 0 { isNeeded = true }
+        }
+        return isNeeded
     }
 
-    private mutating func solve(_ view: StepView, _ costs: StepCosts, _ lanes: [Candidate?]) -> RowSolver.Choice {
-        pose(view, costs, lanes)
-        guard view.prefillRows == 0 else { return solver.best(lambda: step.lambda) }
-        let isNeeded = lanes.contains { $0?.lane.required ?? 0 > 0 }
-        let floor = isNeeded ? 0 : step.expected?.rate ?? step.lambda
-        let choice = solver.bestRate(
-            guess: max(floor, latestRate[view.requests.count] ?? step.lambda), tolerance: Self.tolerance, above: floor)
-        latestRate[view.requests.count] = max(floor, choice.rate)
-        return choice
+    /// No rate up to `floor` is of interest.
+    private mutating func solve(_ view: StepView, _ costs: StepCosts, from floor: Double) -> RowSolver.Total {
+        solver.pose(view, costs)
+        guard view.prefillRows == 0 else { return solver.findBest(lambda: step.lambda) }
+        let guess = max(floor, latestRates[view.requests.count] ?? step.lambda)
+        let total = solver.findBestRate(guess: guess, tolerance: Self.tolerance, above: floor)
+        latestRates[view.requests.count] = max(floor, total.rate)
+        return total
     }
 
     // MARK: Probes
@@ -197,7 +209,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         guard view.prefillRows == 0, let draft = costs.draft, modelProbe.isDue(cost: 0) else { return }
         let able = view.requests.indices.filter {
             view.requests[$0].draftBacklog > 0 && view.requests[$0].room > 0 && step.wishes[$0].source == nil
-                && !isOff(view.requests[$0])
+                && !step.requests[$0].isOff
         }.sorted { view.requests[$0].draftBacklog < view.requests[$1].draftBacklog }
         let plain = costs.targetTime(view, drafted: 0, attended: 0)
         var (missed, drafted, attended) = (0, 0, 0)
@@ -223,51 +235,49 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     package mutating func extend(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Bool] {
         if step.isProbe { return drafts.map { $0 != nil } }
-        let choice = solveDrafted(view, costs, drafts, goesOn: true)
-        return drafts.indices.map { choice.lengths[$0] > drafts[$0]?.features.count ?? 0 }
+        solveDrafted(view, costs, drafts, goesOn: true)
+        return drafts.indices.map { solver.lengths[$0] > drafts[$0]?.features.count ?? 0 }
     }
 
     package mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int] {
-        var lengths: [Int]
-        if step.isProbe {
-            lengths = drafts.map { $0?.features.count ?? 0 }
-        } else {
-            let choice = solveDrafted(view, costs, drafts, goesOn: false)
-            lengths = choice.lengths
-            step.expected = choice
-            explore(view, costs, drafts, &lengths)
-            step.isExploring = lengths != choice.lengths
-            if !step.isExploring { step.branches = choice.branches }
-        }
+        if step.isProbe { return drafts.map { $0?.features.count ?? 0 } }
+        solveDrafted(view, costs, drafts, goesOn: false)
+        var lengths = solver.lengths
+        explore(view, costs, drafts, &lengths)
+        step.isExploring = lengths != solver.lengths
+        step.branches = step.isExploring ? [] : solver.branches
+        if !step.isExploring { noteExpectation() }
         return lengths
     }
 
-    package mutating func branch(
-        _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]
-    ) -> [[Int]] {
-        step.branches.isEmpty ? drafts.map { _ in [] } : step.branches
-    }
+    package var branches: [[Int]] { step.branches }
 
     /// The best rows, given drafts as they are; `goesOn`: and as they may become.
     private mutating func solveDrafted(
         _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], goesOn: Bool
-    ) -> RowSolver.Choice {
+    ) {
         let deepest = drafts.reduce(0) { max($0, $1?.source == .model ? $1?.features.count ?? 0 : 0) }
-        let lanes = view.requests.indices.map { index -> RowSolver.Lane in
-            let request = view.requests[index]
-            guard let draft = drafts[index] else { return RowSolver.Lane(context: request.context) }
-            var survivals = survival.survivals(draft, request: request.id)
-            let isModel = draft.source == .model
-            if goesOn, isModel, draft.features.count == deepest {
-                survival.extend(&survivals, to: step.wishes[index].length, request: request.id)
+        solver.pool.removeAll()
+        solver.lanes.removeAll(keepingCapacity: true)
+        for index in view.requests.indices {
+            guard let draft = drafts[index] else {
+                solver.lanes.append(RowPool.Lane(context: view.requests[index].context))
+                continue
             }
-            var lane = lane(request, survivals, draft)
-            lane.usesModel = isModel
-            lane.drafted = draft.features.count
-            return lane
+            let (first, count) = (solver.pool.survivals.count, draft.features.count)
+            let standing = step.requests[index].standing
+            survival.append(draft, first: count, standing, to: &solver.pool.survivals)
+            let isModel = draft.source == .model
+            if goesOn, isModel, count == deepest {
+                let end = step.wishes[index].length
+                survival.extend(&solver.pool.survivals, from: first, to: end, standing)
+            }
+            var lane = lane(index, view, draft, from: first)
+            (lane.usesModel, lane.drafted) = (isModel, count)
+            solver.lanes.append(lane)
         }
-        solver.pose(view, costs, lanes: lanes)
-        return solver.best(lambda: step.lambda)
+        solver.pose(view, costs)
+        _ = solver.findBest(lambda: step.lambda)
     }
 
     /// Positions that are always cut would never be learned of: now and then one draft is verified whole. And narrower
@@ -277,7 +287,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         let (whole, part) = (1.0 / 64, 1.0 / 8)
         if view.coin < whole {
             let index = Int(view.coin / whole * Double(drafts.count))
-            guard !isOff(view.requests[index]) else { return }
+            guard !step.requests[index].isOff else { return }
             let most = view.rowBudget - lengths.reduce(0, +) + lengths[index]
             lengths[index] = max(lengths[index], min(drafts[index]?.features.count ?? 0, most))
         } else if view.coin < whole + part {
@@ -301,8 +311,10 @@ package struct GoodputPolicy: SpeculationPolicy {
         var haveModel = false
 
         init(_ outcome: StepOutcome) {
-            for request in outcome.requests where request.verified > 0 || !request.features.isEmpty {
-                guard let source = request.source else { continue }
+            for index in outcome.requests.indices {
+                guard let source = outcome.requests[index].source,
+                    outcome.requests[index].verified > 0 || !outcome.requests[index].features.isEmpty
+                else { continue }
                 areNone = false
                 if source == .model { haveModel = true }
             }
@@ -311,9 +323,9 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {
         let sources = Sources(outcome)
-        for request in outcome.requests {
-            learn(request)
-            if request.verified == 0 { survival.age(request.id) }
+        for index in outcome.requests.indices {
+            learn(outcome.requests[index])
+            if outcome.requests[index].verified == 0 { survival.age(outcome.requests[index].id) }
         }
         pace.add(
             tokens: outcome.emitted, time: costs.decodingTime(view, outcome), withPrompts: view.prefillRows > 0)

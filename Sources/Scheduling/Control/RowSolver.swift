@@ -40,23 +40,13 @@ package struct RowSolver: Sendable {
         package var rate: Double { time > 0 ? tokens / time : 0 }
     }
 
-    private struct Row {
-        /// Survival less the price of attention and drafting; required rows come first.
-        let value: Double
-        let survival: Double
-        let lane: Int32
-        let depth: Int32
-        /// Passes of the draft model that it needs.
-        let passes: Int32
-        let isBranch: Bool
+    /// E and T of a set.
+    package struct Total: Sendable {
+        package var tokens: Double
+        package var time: Double
+        package var rate: Double { time > 0 ? tokens / time : 0 }
 
-        /// Of equals drafted tokens before branches, then the shallower first, so that sets stay closed; then the earlier
-        /// request.
-        static func precedes(_ first: Row, _ second: Row) -> Bool {
-            if first.value != second.value { return first.value > second.value }
-            if first.isBranch != second.isBranch { return second.isBranch }
-            return first.depth != second.depth ? first.depth < second.depth : first.lane < second.lane
-        }
+        package init(tokens: Double, time: Double) { (self.tokens, self.time) = (tokens, time) }
     }
 
     /// What the rows of a lane cost besides their places in the target's pass, in the unit of E.
@@ -71,64 +61,81 @@ package struct RowSolver: Sendable {
         let end: Int
     }
 
-    package private(set) var lanes: [Lane] = []
-    private var view = StepView()
-    private var costs: StepCosts
-    /// The step without drafts, whose prices are in the tables; time that is spent already is part of it.
-    private var tabulated = (rows: 0, time: -1.0)
-    private var rows: [Row] = []
-    private var branchRows: [Row] = []
-    /// The next drafted row of each lane, as a heap.
-    private var heads: [Row] = []
+    /// What the next question is about: a lane for each request, and the rows of all lanes.
+    package var pool = RowPool()
+    package var lanes: [RowPool.Lane] = []
+    private var rowBudget = 0
+    private var target: PassCosts
+    /// The step without drafts that `targetPrices` are of; time that is spent already is part of it.
+    private var plainRows = 0
+    private var plainTime = -1.0
+    private var targetPrices = TargetPrices()
+    private var rows: [RankedRow] = []
+    private var branchRows: [RankedRow] = []
+    /// The next drafted row of each lane.
+    private var heads = RankedRowHeap()
     private var prices: [Prices] = []
     private var members: [Int] = []
+    /// What was found last: rows of each lane, and the positions of each whose next best token is taken too; empty: of none.
+    package private(set) var lengths: [Int] = []
+    package private(set) var branches: [[Int]] = []
     private var deepest = 0
     private var required = 0
-    /// The target's time with so many drafted rows, attention left out.
-    private var targetTimes: [Double] = []
-    /// With so many drafted rows, the least that some more take, in time for each; infinite where there are no more.
-    private var leastPrices: [Double] = []
-    /// The least of them with so many rows or fewer.
-    private var leastUpTo: [Double] = []
-    /// Of the convex hull that they follow from.
-    private var corners: [Int] = []
     /// What one more request adds to a draft pass, and each token of its context.
     private var joiningTimes: [Double] = []
     private var draftContext = 0.0
     /// For each depth of the draft model the most that the rows of it, or of a deeper one, are worth together.
     private var mostWorth: [Double] = []
 
-    package init(costs: StepCosts) { self.costs = costs }
+    package init(costs: StepCosts) {
+        target = costs.target
+        reserve()
+    }
+
+    /// Room for what a step with few requests needs, all at once: it comes to lie together.
+    private mutating func reserve() {
+        let (requests, most) = (16, 64)
+        pool.reserve(4 * most)
+        targetPrices.reserve(most)
+        rows.reserveCapacity(most)
+        lanes.reserveCapacity(requests)
+        heads.reserveCapacity(requests)
+        prices.reserveCapacity(requests)
+        lengths.reserveCapacity(requests)
+        joiningTimes.reserveCapacity(requests)
+        members.reserveCapacity(requests)
+        mostWorth.reserveCapacity(requests)
+    }
 
     /// `lanes` has one element for each of the view's requests.
     package mutating func pose(_ view: StepView, _ costs: StepCosts, lanes: [Lane], sunk: Double = 0) {
-        let most = max(0, min(view.rowBudget, lanes.reduce(0) { $0 + $1.survivals.count + $1.branches.count }))
-        let plain = (
-            rows: view.requests.count + view.prefillRows,
-            time: sunk + costs.targetTime(view, drafted: 0, attended: 0)
-        )
-        let isKnown = most < targetTimes.count && plain == tabulated && costs.target == self.costs.target
-        self.view = view
-        self.costs = costs
-        self.lanes = lanes
-        deepest = lanes.reduce(0) { $1.usesModel ? max($0, $1.survivals.count) : $0 }
-        required = lanes.reduce(0) { $0 + min($1.required, $1.survivals.count) }
-        if !isKnown {
-            tabulated = plain
-            tabulateTarget(most)
+        pool.removeAll()
+        self.lanes = lanes.map { pool.add($0) }
+        pose(view, costs, sunk: sunk)
+    }
+
+    /// The lanes that are set, whose rows are in the pool.
+    package mutating func pose(_ view: StepView, _ costs: StepCosts, sunk: Double = 0) {
+        rowBudget = view.rowBudget
+        (deepest, required) = (0, 0)
+        var count = 0
+        for lane in lanes {
+            count += lane.hasBranches ? 2 * lane.count : lane.count
+            if lane.usesModel { deepest = max(deepest, lane.count) }
+            required += min(lane.required, lane.count)
         }
-        tabulateDraft()
+        let most = max(0, min(rowBudget, count))
+        let (rows, time) = (
+            view.requests.count + view.prefillRows, sunk + costs.targetTime(view, drafted: 0, attended: 0)
+        )
+        if most > targetPrices.most || rows != plainRows || time != plainTime || costs.target != target {
+            (plainRows, plainTime, target) = (rows, time, costs.target)
+            targetPrices.open(target, rows: rows, rest: time - target.base(rows: rows), most: most)
+        }
+        tabulateDraft(costs)
     }
 
-    /// Looks prices up once for all sets.
-    private mutating func tabulateTarget(_ most: Int) {
-        let rest = tabulated.time - costs.target.base(rows: tabulated.rows)
-        targetTimes.removeAll(keepingCapacity: true)
-        costs.target.append(rows: tabulated.rows...tabulated.rows + most, rest: rest, to: &targetTimes)
-        tabulateLeastPrices()
-    }
-
-    private mutating func tabulateDraft() {
+    private mutating func tabulateDraft(_ costs: StepCosts) {
         joiningTimes.removeAll(keepingCapacity: true)
         draftContext = 0
         guard let draft = costs.draft, deepest > 0 else { return }
@@ -142,40 +149,13 @@ package struct RowSolver: Sendable {
         }
     }
 
-    /// From right to left along the lower convex hull of the times.
-    private mutating func tabulateLeastPrices() {
-        leastPrices.removeAll(keepingCapacity: true)
-        leastPrices.append(contentsOf: repeatElement(.infinity, count: targetTimes.count))
-        corners.removeAll(keepingCapacity: true)
-        corners.append(targetTimes.count - 1)
-        func slope(_ from: Int, _ to: Int) -> Double { (targetTimes[to] - targetTimes[from]) / Double(to - from) }
-        for count in targetTimes.indices.dropLast().reversed() {
-            var least = slope(count, corners[corners.count - 1])
-            while corners.count > 1 {
-                let next = slope(count, corners[corners.count - 2])
-                guard next <= least else { break }
-                least = next
-                corners.removeLast()
-            }
-            leastPrices[count] = least
-            corners.append(count)
-        }
-        leastUpTo.removeAll(keepingCapacity: true)
-        var least = Double.infinity
-        for price in leastPrices {
-            least = min(least, price)
-            leastUpTo.append(least)
-        }
-    }
-
     private mutating func tabulateWorth() {
         mostWorth.removeAll(keepingCapacity: true)
         mostWorth.append(contentsOf: repeatElement(0, count: deepest))
         for lane in lanes where lane.usesModel {
-            for depth in min(lane.drafted, lane.survivals.count)..<lane.survivals.count {
-                let worth = lane.survivals[depth]
-                let branch = depth < lane.branches.count ? max(0, min(lane.branches[depth], worth)) : 0
-                mostWorth[depth] += worth + branch
+            for depth in min(lane.drafted, lane.count)..<lane.count {
+                let worth = pool.survivals[lane.first + depth]
+                mostWorth[depth] += worth + max(0, min(pool.branch(lane, depth), worth))
             }
         }
         for depth in mostWorth.indices.dropLast().reversed() {
@@ -184,45 +164,74 @@ package struct RowSolver: Sendable {
     }
 
     /// The step without any drafted row.
-    package var plain: Choice {
-        Choice(
-            lengths: [Int](repeating: 0, count: lanes.count), tokens: Double(lanes.count),
-            time: targetTimes.first ?? 0)
-    }
+    package var plain: Total { Total(tokens: Double(lanes.count), time: targetPrices.times[0]) }
 
     // MARK: The two objectives
 
+    /// The best of the sets that were looked at: of the best rows down to `depth` of the draft model the first `count`.
+    private struct Winner {
+        var objective = -Double.infinity
+        var depth = 0
+        var count = 0
+        var total = Total(tokens: 0, time: 0)
+    }
+
     /// The set with the largest E - lambda·T.
     package mutating func best(lambda: Double) -> Choice {
+        let total = findBest(lambda: lambda)
+        return choice(total)
+    }
+
+    /// The set with the largest E / T, or one whose rate is not below that by more than the share `tolerance`.
+    package mutating func bestRate(guess: Double? = nil, tolerance: Double = 1e-12, above floor: Double = 0) -> Choice {
+        let total = findBestRate(guess: guess ?? plain.rate, tolerance: tolerance, above: floor)
+        return choice(total)
+    }
+
+    private func choice(_ total: Total) -> Choice {
+        Choice(lengths: lengths, branches: branches, tokens: total.tokens, time: total.time)
+    }
+
+    /// `best`, with the set in `lengths` and `branches`.
+    package mutating func findBest(lambda: Double) -> Total {
+        let winner = search(lambda)
+        take(winner)
+        return winner.total
+    }
+
+    private mutating func search(_ lambda: Double) -> Winner {
         let limit = deepestUse(lambda)
         rank(lambda, limit: limit)
-        var winner = (objective: -Double.infinity, depth: 0, count: 0, tokens: 0.0, time: 0.0)
+        var winner = Winner()
         let first = max(shallowest, settled)
         for depth in first...max(first, limit) {
             sweep(depth, lambda) { count, tokens, time in
                 let objective = tokens - lambda * time
-                if objective > winner.objective { winner = (objective, depth, count, tokens, time) }
+                if objective > winner.objective {
+                    let total = Total(tokens: tokens, time: time)
+                    winner = Winner(objective: objective, depth: depth, count: count, total: total)
+                }
             }
         }
-        let (lengths, branches) = taken(depth: winner.depth, count: winner.count)
-        return Choice(lengths: lengths, branches: branches, tokens: winner.tokens, time: winner.time)
+        return winner
     }
 
-    /// The set with the largest E / T, or one whose rate is not below that by more than the share `tolerance`. The search may
-    /// begin anywhere, and ends soonest if that is near: at `guess`, such as what came out in a step like this one. It ends
-    /// too when no set has a larger rate than `floor`, with any set.
-    package mutating func bestRate(guess: Double? = nil, tolerance: Double = 1e-12, above floor: Double = 0) -> Choice {
-        var lambda = guess ?? plain.rate
-        var current = best(lambda: lambda)
+    /// `bestRate`, with the set in `lengths` and `branches`. The search may begin anywhere, and ends soonest if that is near:
+    /// at `guess`, such as what came out in a step like this one. It ends too when no set has a larger rate than `floor`,
+    /// with any set.
+    package mutating func findBestRate(guess: Double, tolerance: Double, above floor: Double) -> Total {
+        var lambda = guess
+        var current = findBest(lambda: lambda)
         for _ in 0..<16 {
             // No set has more than lambda·T + gain tokens, nor takes less time than none.
             let gain = current.tokens - lambda * current.time
-            let bound = lambda + max(0, gain) / (targetTimes.first ?? current.time)
+            let bound = lambda + max(0, gain) / targetPrices.times[0]
             if bound <= max(floor, current.rate * (1 + tolerance)) { break }
             lambda = current.rate
-            let next = best(lambda: lambda)
-            guard next.rate > current.rate * (1 + 1e-12) else { break }
-            current = next
+            let next = search(lambda)
+            guard next.total.rate > current.rate * (1 + 1e-12) else { break }
+            take(next)
+            current = next.total
         }
         return current
     }
@@ -231,12 +240,12 @@ package struct RowSolver: Sendable {
 
     /// What every set has of the draft model's depth.
     private var shallowest: Int {
-        lanes.reduce(0) { $1.usesModel ? max($0, min($1.required, $1.survivals.count)) : $0 }
+        lanes.reduce(0) { $1.usesModel ? max($0, min($1.required, $1.count)) : $0 }
     }
 
     /// Down to here no pass is to come: the sets of all depths above are the same.
     private var settled: Int {
-        lanes.reduce(deepest) { $1.usesModel && $1.survivals.count > $1.drafted ? min($0, $1.drafted) : $0 }
+        lanes.reduce(deepest) { $1.usesModel && $1.count > $1.drafted ? min($0, $1.drafted) : $0 }
     }
 
     /// No set gains by a pass of the draft model for this depth or a deeper one: the first row of a pass pays for all of it,
@@ -249,26 +258,27 @@ package struct RowSolver: Sendable {
 
     /// What a row has to be worth over its attention, or no set loses without it: as many rows of the best set as are worth
     /// more have their places already, and from there on each takes more time than it is worth.
-    private func leastWorth(_ lambda: Double) -> Double {
-        var worth = lambda * leastUpTo[0]
+    private mutating func leastWorth(_ lambda: Double) -> Double {
+        var worth = lambda * targetPrices.leastUpTo[0]
         for _ in 0..<4 {
-            let next = min(worth, lambda * leastUpTo[min(rowsWorth(worth, lambda), leastUpTo.count - 1)])
+            let count = min(rowsWorth(worth, lambda), targetPrices.most)
+            targetPrices.fill(to: count)
+            let next = min(worth, lambda * targetPrices.leastUpTo[count])
             if next == worth { return worth }
             worth = next
         }
-        return lambda * leastUpTo[leastUpTo.count - 1]
+        return lambda * targetPrices.floor
     }
 
     /// How many rows are worth more than that, or required, at most.
     private func rowsWorth(_ worth: Double, _ lambda: Double) -> Int {
         var count = 0
-        for index in lanes.indices {
-            let floor = worth + lambda * costs.target.perAttended * Double(lanes[index].context)
+        for lane in lanes {
+            let floor = worth + lambda * target.perAttended * Double(lane.context)
             var rows = 0
-            while rows < lanes[index].survivals.count, lanes[index].survivals[rows] > floor { rows += 1 }
+            while rows < lane.count, pool.survivals[lane.first + rows] > floor { rows += 1 }
             // A branch is worth no more than the token beside it.
-            let beside = lanes[index].branches.isEmpty ? 0 : rows
-            count += max(rows, min(lanes[index].required, lanes[index].survivals.count)) + beside
+            count += max(rows, min(lane.required, lane.count)) + (lane.hasBranches ? rows : 0)
         }
         return count
     }
@@ -277,69 +287,67 @@ package struct RowSolver: Sendable {
     private mutating func rank(_ lambda: Double, limit: Int) {
         rows.removeAll(keepingCapacity: true)
         branchRows.removeAll(keepingCapacity: true)
-        heads.removeAll(keepingCapacity: true)
+        heads.removeAll()
+        prices.removeAll(keepingCapacity: true)
         // Of a pass that all take part in, the part that each adds to the first.
         let joining =
             joiningTimes.count > 1 ? joiningTimes.dropFirst().reduce(0, +) / Double(joiningTimes.count - 1) : 0
-        prices.removeAll(keepingCapacity: true)
         let leastWorth = leastWorth(lambda)
-        for (index, lane) in lanes.enumerated() {
+        for index in lanes.indices {
+            let lane = lanes[index]
             let context = Double(lane.context)
-            let price = lambda * costs.target.perAttended * context
-            var end = lane.usesModel ? min(lane.survivals.count, max(limit, lane.drafted)) : lane.survivals.count
-            while end > lane.required, !(lane.survivals[end - 1] > price + leastWorth) { end -= 1 }
+            let price = lambda * target.perAttended * context
+            let most = lane.usesModel ? min(lane.count, max(limit, lane.drafted)) : lane.count
+            var end = min(lane.required, most)
+            while end < most, pool.survivals[lane.first + end] > price + leastWorth { end += 1 }
             prices.append(
                 Prices(
                     row: price, drafting: lambda * (joining + draftContext * context), required: lane.required,
                     drafted: lane.usesModel ? lane.drafted : .max, context: lane.context, end: end))
-            if end > 0 { heads.append(row(index, 0, worth: lane.survivals[0], isBranch: false)) }
-            for depth in 0..<min(lane.branches.count, end)
-            where lane.branches[depth] > 0 && lane.branches[depth] > price + leastWorth {
-                let worth = min(lane.branches[depth], lane.survivals[depth])
-                branchRows.append(row(index, depth, worth: worth, isBranch: true))
-            }
+            if end > 0 { heads.append(row(index, 0, worth: pool.survivals[lane.first], isBranch: false)) }
+            if lane.hasBranches { rankBranches(index, above: price + leastWorth) }
         }
-        for index in heads.indices.reversed() { sink(index) }
-        branchRows.sort(by: Row.precedes)
+        heads.order()
+        if !branchRows.isEmpty { branchRows.sort(by: RankedRow.precedes) }
+        merge()
+        targetPrices.fill(to: rows.count)
+    }
+
+    private mutating func rankBranches(_ index: Int, above floor: Double) {
+        let lane = lanes[index]
+        for depth in 0..<prices[index].end {
+            let branch = pool.branch(lane, depth)
+            guard branch > 0, branch > floor else { continue }
+            branchRows.append(row(index, depth, worth: min(branch, pool.survivals[lane.first + depth]), isBranch: true))
+        }
+    }
+
+    private mutating func merge() {
         var next = 0
-        while let top = heads.first {
-            while next < branchRows.count, Row.precedes(branchRows[next], top) {
+        while let top = heads.top {
+            while next < branchRows.count, RankedRow.precedes(branchRows[next], top) {
                 rows.append(branchRows[next])
                 next += 1
             }
             rows.append(top)
             let (lane, depth) = (Int(top.lane), Int(top.depth) + 1)
             if depth < prices[lane].end {
-                heads[0] = row(lane, depth, worth: lanes[lane].survivals[depth], isBranch: false)
+                let worth = pool.survivals[lanes[lane].first + depth]
+                heads.replaceTop(row(lane, depth, worth: worth, isBranch: false))
             } else {
-                let last = heads.removeLast()
-                if !heads.isEmpty { heads[0] = last }
+                heads.removeTop()
             }
-            sink(0)
         }
         rows.append(contentsOf: branchRows[next...])
     }
 
-    private func row(_ lane: Int, _ depth: Int, worth: Double, isBranch: Bool) -> Row {
+    private func row(_ lane: Int, _ depth: Int, worth: Double, isBranch: Bool) -> RankedRow {
         let own = prices[lane]
         let needsPass = depth >= own.drafted
         let isRequired = depth < own.required && !isBranch
-        return Row(
+        return RankedRow(
             value: isRequired ? .infinity : worth - own.row - (needsPass ? own.drafting : 0), survival: worth,
-            lane: Int32(lane), depth: Int32(depth), passes: needsPass ? Int32(depth + 1) : 0, isBranch: isBranch)
-    }
-
-    /// Restores the heap of the lanes' next rows below `start`.
-    private mutating func sink(_ start: Int) {
-        var place = start
-        while true {
-            var child = 2 * place + 1
-            guard child < heads.count else { return }
-            if child + 1 < heads.count, Row.precedes(heads[child + 1], heads[child]) { child += 1 }
-            guard Row.precedes(heads[child], heads[place]) else { return }
-            heads.swapAt(child, place)
-            place = child
-        }
+            lane: UInt16(lane), depth: UInt16(depth), passes: needsPass ? UInt16(depth + 1) : 0, isBranch: isBranch)
     }
 
     /// Calls `look` with every set of the best rows down to `depth` of the draft model: how many rows, E and T.
@@ -351,12 +359,12 @@ package struct RowSolver: Sendable {
         let drafting = depth > 0 ? prices.reduce(0) { max($0, $1.drafting) } : 0
         members.removeAll(keepingCapacity: true)
         members.append(contentsOf: repeatElement(0, count: deepest))
-        let attention = costs.target.perAttended
+        let attention = target.perAttended
         var (tokens, attended, spent) = (Double(lanes.count), 0, 0.0)
         var count = 0
-        if required == 0 { look(0, tokens, targetTimes[0]) }
+        if required == 0 { look(0, tokens, targetPrices.times[0]) }
         for row in rows where row.passes <= depth {
-            if count >= view.rowBudget || row.value + drafting <= lambda * leastPrices[count] { break }
+            if count >= rowBudget || row.value + drafting <= lambda * targetPrices.least[count] { break }
             count += 1
             tokens += row.survival
             let context = prices[Int(row.lane)].context
@@ -369,26 +377,27 @@ package struct RowSolver: Sendable {
                 spent += draftContext * Double(context)
             }
             guard count >= required else { continue }
-            look(count, tokens, targetTimes[count] + attention * Double(attended) + spent)
+            look(count, tokens, targetPrices.times[count] + attention * Double(attended) + spent)
         }
         // Where the budget has no room for what is required.
-        if count < required { look(count, tokens, targetTimes[count] + attention * Double(attended) + spent) }
+        if count < required { look(count, tokens, targetPrices.times[count] + attention * Double(attended) + spent) }
     }
 
-    private func taken(depth: Int, count: Int) -> (lengths: [Int], branches: [[Int]]) {
-        var lengths = [Int](repeating: 0, count: lanes.count)
-        var branches: [[Int]] = []
-        var rest = count
-        for row in rows where rest > 0 && row.passes <= depth {
+    private mutating func take(_ winner: Winner) {
+        lengths.removeAll(keepingCapacity: true)
+        lengths.append(contentsOf: repeatElement(0, count: lanes.count))
+        branches.removeAll()
+        var rest = winner.count
+        for row in rows where row.passes <= winner.depth {
+            if rest == 0 { break }
+            rest -= 1
             if row.isBranch {
                 if branches.isEmpty { branches = lanes.map { _ in [] } }
                 branches[Int(row.lane)].append(Int(row.depth))
             } else {
                 lengths[Int(row.lane)] += 1
             }
-            rest -= 1
         }
         for index in branches.indices { branches[index].sort() }
-        return (lengths, branches)
     }
 }

@@ -57,23 +57,24 @@ package struct RunnerUpModel: Sendable {
         bins[Self.bin(feature.margin)].add(wasRight)
     }
 
-    /// The tokens that the next best one at each position adds to what a step is expected to give: the draft has to be
-    /// right up to there and wrong there. Positions that the model has yet to draft count with its mean, once there is one.
-    /// Empty where there is nothing to add. It is never set above what the drafted token itself adds, so that a branch is
-    /// not taken up without the token that it stands beside.
-    package func worths(_ draft: DraftView, survivals: [Double]) -> [Double] {
+    /// Adds the tokens that the next best one at each position adds to what a step is expected to give to `worths`: the
+    /// draft has to be right up to there and wrong there. Positions that the model has yet to draft count with its mean,
+    /// once there is one. Returns false, and adds nothing, where there is nothing to add. It is never set above what the
+    /// drafted token itself adds, so that a branch is not taken up without the token that it stands beside.
+    package func append(_ draft: DraftView, survivals: ArraySlice<Double>, to worths: inout [Double]) -> Bool {
         let toCome = draft.source == .model && model.count > 0 ? Self.mean(model) : 0
-        guard toCome > 0 || draft.features.contains(where: \.hasRunnerUp) else { return [] }
-        var before = 1.0
-        return survivals.enumerated().map { position, survival in
+        guard toCome > 0 || draft.features.contains(where: \.hasRunnerUp) else { return false }
+        var (before, position) = (1.0, 0)
+        for survival in survivals {
             var chance = toCome
             if position < draft.features.count {
                 let feature = draft.features[position]
                 chance = feature.hasRunnerUp ? probability(feature, draft.source) : 0
             }
             let worth = min((before - survival) * chance, survival)
-            before = survival
-            return worth < Self.leastWorth ? 0 : worth
+            worths.append(worth < Self.leastWorth ? 0 : worth)
+            (before, position) = (survival, position + 1)
         }
+        return true
     }
 }

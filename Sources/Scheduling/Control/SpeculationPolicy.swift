@@ -1,6 +1,8 @@
 /// Decides how far to draft. A pure value: the same calls with the same arguments give the same answers; time and coins are
-/// arguments. Within a step the calls come in the order begin, extend (before each pass of the draft model), select, branch,
+/// arguments. Within a step the calls come in the order begin, extend (before each pass of the draft model), select,
 /// commit. Arrays have one element for each of `view.requests`, in their order.
+/// What can be read of one changes nothing; it is `mutating` because whoever holds a policy of any kind would otherwise copy
+/// all of it for each look.
 package protocol SpeculationPolicy: Sendable {
     /// What each request drafts with, and how much at most.
     mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish]
@@ -12,13 +14,13 @@ package protocol SpeculationPolicy: Sendable {
     /// How many of each request's drafted tokens are verified.
     mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int]
 
-    /// The positions of each draft whose next best token is verified as well, when so many of its tokens are: ascending, below
-    /// `lengths`. Comes after `select`, where anyone can verify trees.
-    mutating func branch(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]) -> [[Int]]
+    /// The positions of each draft whose next best token is verified as well, ascending, as of the last `select`; empty: of
+    /// none. Positions that are not verified themselves after all do not count.
+    var branches: [[Int]] { mutating get }
 
-    /// The tokens that each request is expected to get when so much of its draft is verified; nil where the policy does not
-    /// estimate them. An account of what was believed: it changes nothing.
-    func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]?
+    /// The tokens that each request was expected to get as of the last `select`; empty without one, or where what it chose
+    /// is a try. nil: the policy does not estimate them. An account of what was believed: it changes nothing.
+    var expectedTokens: [Double]? { mutating get }
 
     /// What came of it.
     mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome)
@@ -27,7 +29,7 @@ package protocol SpeculationPolicy: Sendable {
     mutating func forget(_ id: UInt64)
 
     /// How far its probabilities and what came of them are apart, from 0 to 1; nil where it has none.
-    var calibrationError: Double? { get }
+    var calibrationError: Double? { mutating get }
 }
 
 extension SpeculationPolicy {
@@ -39,13 +41,9 @@ extension SpeculationPolicy {
         drafts.map { $0?.features.count ?? 0 }
     }
 
-    package mutating func branch(
-        _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]
-    ) -> [[Int]] {
-        drafts.map { _ in [] }
-    }
+    package var branches: [[Int]] { [] }
 
-    package func expectedTokens(_ view: StepView, _ verified: [DraftView?]) -> [Double]? { nil }
+    package var expectedTokens: [Double]? { nil }
 
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {}
 
@@ -71,24 +69,25 @@ extension DecodingView {
 package struct FixedLengthPolicy: SpeculationPolicy {
     package let length: Int
     /// Whether every position is verified with its next best token too.
-    private let branches: Bool
+    private let doesBranch: Bool
+    package private(set) var branches: [[Int]] = []
 
     package init(length: Int, branches: Bool = false) {
         self.length = length
-        self.branches = branches
+        doesBranch = branches
     }
 
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
         view.requests.map { Self.wish($0, length: length) }
     }
 
-    package mutating func branch(
-        _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], lengths: [Int]
-    ) -> [[Int]] {
-        zip(drafts, lengths).map { draft, length in
-            guard branches, let features = draft?.features else { return [] }
-            return features.indices.prefix(length).filter { features[$0].hasRunnerUp }
+    package mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int] {
+        if doesBranch {
+            branches = drafts.map { draft in
+                draft.map { draft in draft.features.indices.filter { draft.features[$0].hasRunnerUp } } ?? []
+            }
         }
+        return drafts.map { $0?.features.count ?? 0 }
     }
 
     /// A draft of `length` tokens from the caller, else from the draft model, if there is one, else from retrieval.
