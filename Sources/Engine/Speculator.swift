@@ -18,9 +18,9 @@ final class Speculator {
     private var view = StepView()
     /// Of the step under way.
     private var draftTime: Int64 = 0
-    private var expectedTokens: [Double]?
-    /// The step's drafts as they were before any was cut.
-    private var finished: [DraftView?] = []
+    private var expectedTokens: [Double?] = []
+    /// What the policy chose of each draft; empty where it was not asked.
+    private var selected: [Int] = []
     /// Microseconds that drafts took so far, policies included.
     private(set) var totalDraftTime: Int64 = 0
     private var steps: UInt64 = 0
@@ -33,7 +33,8 @@ final class Speculator {
     ) {
         self.policy = policy
         self.isOff = isOff
-        estimates = !isOff && policy.expectedTokens != nil
+        var own = policy
+        estimates = !isOff && own.expectedTokens != nil
         self.branches = branches
         self.retrieval = retrieval
         self.model = model
@@ -103,7 +104,22 @@ final class Speculator {
         }
         let rest = cut(asks, wishes, &drafts)
         branch(&drafts, rows: rest, reserve)
+        expectedTokens = expectations(drafts)
         return drafts
+    }
+
+    /// What the policy expects of each request; nil where it expects nothing, or of another draft than is verified.
+    private func expectations(_ drafts: [SpeculativeDraft]) -> [Double?] {
+        guard estimates else { return drafts.map { _ in nil } }
+        let (expected, branches) = selected.isEmpty ? ([], []) : (policy.expectedTokens ?? [], policy.branches)
+        return drafts.indices.map { index in
+            // Its own token.
+            if drafts[index].tokens.isEmpty { return 1 }
+            guard expected.count == drafts.count, drafts[index].tokens.count == selected[index],
+                drafts[index].branches == (branches.isEmpty ? [] : branches[index])
+            else { return nil }
+            return expected[index]
+        }
     }
 
     /// What the host offered and retrieval finds for those that may use it.
@@ -215,24 +231,17 @@ final class Speculator {
     private func cut(_ asks: [SpeculationAsk], _ wishes: [DraftWish], _ drafts: inout [SpeculativeDraft]) -> Int {
         let drafted = drafts.map(\.tokens.count)
         var lengths = drafted
-        expectedTokens = estimates ? drafts.map { _ in 1 } : nil
+        selected = []
         if !isOff, drafted.contains(where: { $0 > 0 }) {
-            let chosen = timed {
-                finished = views(drafts)
-                return policy.select(view, table.costs, finished)
-            }
+            selected = timed { policy.select(view, table.costs, views(drafts)) }
             for index in drafts.indices where asks[index].fixedLength == nil {
-                lengths[index] = max(0, min(chosen[index], drafted[index]))
+                lengths[index] = max(0, min(selected[index], drafted[index]))
             }
-            expectedTokens = chosen == lengths ? policy.expectedTokens : nil
-            // Of a try nothing is expected.
-            if expectedTokens?.isEmpty == true { expectedTokens = nil }
         }
         // What was drawn from a distribution is verified, and has its rows already.
         var budget = drafts.reduce(view.rowBudget) { $0 - ($1.sampled?.tokens.count ?? 0) }
         for index in drafts.indices {
             if drafts[index].sampled != nil {
-                if lengths[index] < drafted[index] { expectedTokens = nil }
                 if drafted[index] < wishes[index].length, drafts[index].limit != .budget {
                     drafts[index].limit = shortfall(asks[index], wishes[index])
                 }
@@ -240,7 +249,7 @@ final class Speculator {
             }
             let length = min(lengths[index], budget)
             if length < lengths[index] {
-                (drafts[index].limit, expectedTokens) = (.budget, nil)
+                drafts[index].limit = .budget
             } else if length < drafted[index] || drafted[index] < wishes[index].length && wishes[index].source == .model
             {
                 drafts[index].limit = shortfall(asks[index], wishes[index])
@@ -266,7 +275,6 @@ final class Speculator {
             let room = reserve(view.requests[index].id, drafts[index].rows).tokens - drafts[index].tokens.count
             drafts[index].branch(at: chosen[index], rows: min(left, room))
             left -= drafts[index].branches.count
-            if drafts[index].branches.count < chosen[index].count { expectedTokens = nil }
         }
     }
 

@@ -12,8 +12,8 @@ struct StepAccount {
     /// What it took: looking for drafts and deciding on them, then the target with sampling and commit.
     var draftTime = 0.0
     var targetTime = 0.0
-    /// For each request that decodes; nil where the policy has no estimate.
-    var expectedTokens: [Double]?
+    /// For each request that decodes; nil where the policy has no estimate of what was verified.
+    var expectedTokens: [Double?] = []
     /// Something was drafted.
     var speculated = false
     /// For each request that decodes.

@@ -33,8 +33,8 @@ extension StepRunner {
             if running[item.index].isEnded { correct(&events, running[item.index]) }
             if let draft = step.drafts[item.entry.id] { statistics.histograms.add(length: verified, draft.limit) }
             // An end cuts a draft short, whatever was expected of it.
-            if let expected = account.expectedTokens, verified > 0, !running[item.index].isEnded {
-                statistics.histograms.tokenSurplus.add(Double(emitted) - expected[place])
+            if verified > 0, !running[item.index].isEnded, let expected = account.expectedTokens[place] {
+                statistics.histograms.tokenSurplus.add(Double(emitted) - expected)
             }
         }
         if account.predictedTime > 0 { statistics.histograms.timeRatio.add(account.time / account.predictedTime) }
@@ -65,10 +65,10 @@ extension StepRunner {
             draftTime: account?.draftTime ?? 0, time: account?.time ?? Double(step.targetTime), requests: [])
         record.waiting = waiting.count
         record.draftPasses = account?.outcome.draftPasses ?? []
-        var expected = account?.expectedTokens?[...]
+        var expected = account?.expectedTokens[...]
         var outcomes = options.tracesDrafts ? account?.outcome.requests[...] : nil
         for item in step.work {
-            let own = item.entry.isPrefill ? nil : expected?.popFirst()
+            let own = item.entry.isPrefill ? nil : expected?.popFirst() ?? nil
             record.requests.append(request(item, step, expected: own))
             if !item.entry.isPrefill { record.requests[record.requests.count - 1].outcome = outcomes?.popFirst() }
         }

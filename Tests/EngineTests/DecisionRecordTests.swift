@@ -65,6 +65,33 @@ import Testing
             }
         }
         #expect(entries.contains { $0.expectedTokens != nil } == (policy == .goodput))
+        let undrafted = all.filter { step in step.requests.allSatisfy { $0.drafted == 0 && !$0.isPrefill } }
+        #expect(undrafted.flatMap(\.requests).allSatisfy { $0.expectedTokens ?? 1 == 1 })
+        #expect(undrafted.contains { $0.requests[0].expectedTokens == 1 } == (policy == .goodput))
+    }
+
+    /// Where a request has another draft verified than the policy chose, that says nothing of the others.
+    @Test func expectationsAreOfEachRequest() throws {
+        let scripted = try ScriptedEngine(
+            drafts: { Array($0.tokens.suffix(4)) },
+            change: {
+                $0.policy = .goodput
+                $0.traces = true
+            })
+        scripted.executor.onLogits = { tokens, logits in
+            if tokens.count > 4 { logits[Int(tokens[tokens.count - 4])] = 100 }
+        }
+        var fixed = tokenRequest([7, 8, 9, 10, 11, 12], 60)
+        fixed.draftTokens = 4
+        _ = try scripted.run([tokenRequest([1, 2, 3, 4, 5, 6], 60), fixed])
+        let steps = try records(scripted.engine).filter { $0.requests.count == 2 && !$0.requests[0].isPrefill }
+        let mixed = steps.compactMap { step -> (own: DecisionRecord.Request, fixed: DecisionRecord.Request)? in
+            guard let own = step.requests.first(where: { $0.id == 1 }),
+                let fixed = step.requests.first(where: { $0.id == 2 }), fixed.verified > 0
+            else { return nil }
+            return (own, fixed)
+        }
+        #expect(mixed.contains { $0.fixed.expectedTokens == nil && $0.own.expectedTokens != nil })
     }
 
     /// With what was drafted, the records are enough to make the run again: where each request stood, what went through the

@@ -98,13 +98,23 @@ import Testing
         return instance
     }
 
-    @Test func losesNothing() {
-        var random = SplitMix64(seed: 11)
-        for number in 0..<400 {
+    /// Calls `look` with so many instances of up to `most` requests, each posed to a solver.
+    private func pose(
+        _ count: Int, seed: UInt64, requests most: Int,
+        _ look: (_ number: Int, _ instance: Instance, _ solver: inout RowSolver) -> Void
+    ) {
+        var random = SplitMix64(seed: seed)
+        for number in 0..<count {
             let costs = costs(&random)
-            let instance = instance(&random, costs, requests: random.int(1..<13))
+            let instance = instance(&random, costs, requests: random.int(1..<most + 1))
             var solver = RowSolver(costs: costs)
             solver.pose(instance.view, costs, lanes: instance.lanes)
+            look(number, instance, &solver)
+        }
+    }
+
+    @Test func losesNothing() {
+        pose(400, seed: 11, requests: 12) { number, instance, solver in
             for lambda in [0.0001, 0.0005, 0.002, 0.01] {
                 let choice = solver.best(lambda: lambda)
                 let (tokens, time) = instance.value(choice)
@@ -150,12 +160,7 @@ import Testing
     }
 
     @Test func theRateIsWithinTheToleranceUnlessItIsBelowTheFloor() {
-        var random = SplitMix64(seed: 13)
-        for number in 0..<200 {
-            let costs = costs(&random)
-            let instance = instance(&random, costs, requests: random.int(1..<9))
-            var solver = RowSolver(costs: costs)
-            solver.pose(instance.view, costs, lanes: instance.lanes)
+        pose(200, seed: 13, requests: 8) { number, instance, solver in
             let best = instance.bestRate
             #expect(abs(solver.bestRate().rate / best - 1) < 1e-9, "\(number)")
             for guess in [best / 2, best * 0.99, best, best * 1.01, best * 2] {
@@ -167,21 +172,6 @@ import Testing
                 let choice = solver.bestRate(guess: guess, above: best * 1.1)
                 let (tokens, time) = instance.value(choice)
                 #expect(abs(tokens - choice.tokens) < 1e-9 && abs(time - choice.time) < 1e-6, "\(number)")
-            }
-        }
-    }
-
-    @Test func aTableReadInARowSaysWhatItSaysOneByOne() {
-        var random = SplitMix64(seed: 14)
-        for _ in 0..<200 {
-            var widths = [1]
-            for _ in 0..<random.int(0..<6) { widths.append(widths[widths.count - 1] + random.int(1..<9)) }
-            let table = PassCosts(widths: widths, base: widths.map { _ in Double(random.int(1..<1000)) })
-            let first = random.int(0..<20)
-            var times: [Double] = []
-            table.append(rows: first...first + 40, rest: 7, to: &times)
-            for (offset, time) in times.enumerated() {
-                #expect(abs(time - 7 - table.base(rows: first + offset)) < 1e-9)
             }
         }
     }

@@ -8,12 +8,11 @@ import Testing
         var view: StepView
         var costs: StepCosts
         var lanes: [RowSolver.Lane]
-        var sunk: Double
 
         /// E and T of some lengths, from the definition.
         func value(_ lengths: [Int]) -> (tokens: Double, time: Double) {
             var (tokens, attended, rows) = (Double(lanes.count), 0, 0)
-            var time = sunk
+            var time = 0.0
             for (lane, length) in zip(lanes, lengths) {
                 tokens += lane.survivals.prefix(length).reduce(0, +)
                 attended += length * lane.context
@@ -78,7 +77,7 @@ import Testing
             if lane.usesModel, random.int(0..<3) == 0 { lane.survivals = Array(lane.survivals.prefix(drafted)) }
             lanes.append(lane)
         }
-        return Instance(view: view, costs: costs, lanes: lanes, sunk: Double(random.int(0..<2)) * 100)
+        return Instance(view: view, costs: costs, lanes: lanes)
     }
 
     @Test func equalsSearchForBothObjectives() {
@@ -86,7 +85,7 @@ import Testing
         for number in 0..<1000 {
             let instance = instance(&random, constantDraft: true)
             var solver = RowSolver(costs: instance.costs)
-            solver.pose(instance.view, instance.costs, lanes: instance.lanes, sunk: instance.sunk)
+            solver.pose(instance.view, instance.costs, lanes: instance.lanes)
             let lambda = Double(random.int(1..<40)) / 10_000
             let choice = solver.best(lambda: lambda)
             let own = instance.value(choice.lengths)
@@ -107,7 +106,7 @@ import Testing
         for number in 0..<1000 {
             let instance = instance(&random, constantDraft: false)
             var solver = RowSolver(costs: instance.costs)
-            solver.pose(instance.view, instance.costs, lanes: instance.lanes, sunk: instance.sunk)
+            solver.pose(instance.view, instance.costs, lanes: instance.lanes)
             let values = instance.sets.map { instance.value($0) }
             let rate = values.map { $0.tokens / $0.time }.max() ?? 0
             let choice = solver.bestRate()

@@ -473,7 +473,8 @@ ftk_status ftk_engine_metrics(const ftk_engine *engine, char *text, size_t capac
  *                                     (a latency target), "memory", "guard" (speculation was measured to lose, that of all
  *                                     requests or of this one), "end" (of the request), "drafter" (it has no more), "length"
  *                                     (the most that is allowed); null for a prompt
- *       expected_tokens               that the policy expected of the verified rows; null where it does not estimate them
+ *       expected_tokens               that the policy expected of the verified rows; null where it does not estimate them, as of
+ *                                     a try, or chose other rows
  *       saved_us                      against steps without drafts by the cost table; negative: lost
  */
 ftk_status ftk_engine_trace(ftk_engine *engine, char *text, size_t capacity, size_t *bytes);

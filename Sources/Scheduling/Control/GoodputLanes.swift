@@ -28,9 +28,11 @@ extension GoodputPolicy {
         /// What retrieval found, and what the draft model could draft.
         var found: Offer?
         var drafted: Offer?
-        /// What is drafted with in the set that is looked at, and in the best one, and how much there.
+        /// What is drafted with in the set that is looked at.
         var trial: DraftSource?
+        /// What is drafted with in the best set so far.
         var source: DraftSource?
+        /// The rows of it in the best set so far.
         var length = 0
 
         /// What promises more, where a pass of the draft model costs the request so many tokens.
@@ -50,6 +52,7 @@ extension GoodputPolicy {
         if step.requests[index].isOff {
             solver.pool.survivals.removeLast(solver.pool.survivals.count - first - lane.required)
         } else if !view.requests[index].drawsDrafts {
+            solver.pool.pad(to: first)
             let survivals = solver.pool.survivals[first...]
             lane.hasBranches = runnersUp.append(draft, survivals: survivals, to: &solver.pool.branches)
         }
@@ -126,8 +129,9 @@ extension GoodputPolicy {
             isAny = true
             isDear = isDear || catchUpPrice(view.requests[index], costs) > little
         }
-        if isDear { leaveDear(view, costs, plain, little) }
-        return isAny
+        guard isDear else { return isAny }
+        leaveDear(view, costs, plain, little)
+        return step.requests.contains { $0.drafted != nil }
     }
 
     /// Leaves those out that do not gain as much as it takes to catch up with them.

@@ -82,7 +82,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         step.reset()
         let plain = RowSolver.Total(
             tokens: Double(view.requests.count), time: costs.targetTime(view, drafted: 0, attended: 0))
-        setPrice(view, costs, plain)
+        if view.rowBudget > 0 { setPrice(view, costs, plain) }
         open(view)
         guard !view.requests.isEmpty, view.rowBudget > 0,
             view.prefillRows > 0 || !plainProbe.isDue(requests: view.requests.count)
@@ -240,6 +240,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     }
 
     package mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int] {
+        step.expectedTokens.removeAll(keepingCapacity: true)
         if step.isProbe { return drafts.map { $0?.features.count ?? 0 } }
         solveDrafted(view, costs, drafts, goesOn: false)
         var lengths = solver.lengths
@@ -256,6 +257,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     private mutating func solveDrafted(
         _ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?], goesOn: Bool
     ) {
+        precondition(step.requests.count == view.requests.count, "a step begins with begin")
         let deepest = drafts.reduce(0) { max($0, $1?.source == .model ? $1?.features.count ?? 0 : 0) }
         solver.pool.removeAll()
         solver.lanes.removeAll(keepingCapacity: true)

@@ -41,7 +41,12 @@ package struct RowPool: Sendable {
     /// Makes the rows from `first` to the end those of `lane`. They have no branches but those that are there already.
     package mutating func close(_ lane: inout Lane, first: Int) {
         (lane.first, lane.count) = (first, survivals.count - first)
-        while branches.count < survivals.count { branches.append(0) }
+        pad(to: survivals.count)
+    }
+
+    /// The rows before `place` have no branches but those that are there already.
+    mutating func pad(to place: Int) {
+        while branches.count < place { branches.append(0) }
     }
 
     mutating func add(_ lane: RowSolver.Lane) -> Lane {

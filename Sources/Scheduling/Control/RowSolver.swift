@@ -66,7 +66,7 @@ package struct RowSolver: Sendable {
     package var lanes: [RowPool.Lane] = []
     private var rowBudget = 0
     private var target: PassCosts
-    /// The step without drafts that `targetPrices` are of; time that is spent already is part of it.
+    /// The step without drafts that `targetPrices` are of.
     private var plainRows = 0
     private var plainTime = -1.0
     private var targetPrices = TargetPrices()
@@ -108,14 +108,14 @@ package struct RowSolver: Sendable {
     }
 
     /// `lanes` has one element for each of the view's requests.
-    package mutating func pose(_ view: StepView, _ costs: StepCosts, lanes: [Lane], sunk: Double = 0) {
+    package mutating func pose(_ view: StepView, _ costs: StepCosts, lanes: [Lane]) {
         pool.removeAll()
         self.lanes = lanes.map { pool.add($0) }
-        pose(view, costs, sunk: sunk)
+        pose(view, costs)
     }
 
     /// The lanes that are set, whose rows are in the pool.
-    package mutating func pose(_ view: StepView, _ costs: StepCosts, sunk: Double = 0) {
+    package mutating func pose(_ view: StepView, _ costs: StepCosts) {
         rowBudget = view.rowBudget
         (deepest, required) = (0, 0)
         var count = 0
@@ -126,7 +126,7 @@ package struct RowSolver: Sendable {
         }
         let most = max(0, min(rowBudget, count))
         let (rows, time) = (
-            view.requests.count + view.prefillRows, sunk + costs.targetTime(view, drafted: 0, attended: 0)
+            view.requests.count + view.prefillRows, costs.targetTime(view, drafted: 0, attended: 0)
         )
         if most > targetPrices.most || rows != plainRows || time != plainTime || costs.target != target {
             (plainRows, plainTime, target) = (rows, time, costs.target)

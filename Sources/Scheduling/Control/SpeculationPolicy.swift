@@ -1,8 +1,8 @@
 /// Decides how far to draft. A pure value: the same calls with the same arguments give the same answers; time and coins are
 /// arguments. Within a step the calls come in the order begin, extend (before each pass of the draft model), select,
 /// commit. Arrays have one element for each of `view.requests`, in their order.
-/// What can be read of one changes nothing; it is `mutating` because whoever holds a policy of any kind would otherwise copy
-/// all of it for each look.
+/// Reading a property changes nothing. The getters are `mutating` so that a policy of any kind is read in place instead of
+/// copied as a whole.
 package protocol SpeculationPolicy: Sendable {
     /// What each request drafts with, and how much at most.
     mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish]
@@ -41,15 +41,15 @@ extension SpeculationPolicy {
         drafts.map { $0?.features.count ?? 0 }
     }
 
-    package var branches: [[Int]] { [] }
+    package var branches: [[Int]] { mutating get { [] } }
 
-    package var expectedTokens: [Double]? { nil }
+    package var expectedTokens: [Double]? { mutating get { nil } }
 
     package mutating func commit(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) {}
 
     package mutating func forget(_ id: UInt64) {}
 
-    package var calibrationError: Double? { nil }
+    package var calibrationError: Double? { mutating get { nil } }
 }
 
 extension DecodingView {
@@ -78,7 +78,8 @@ package struct FixedLengthPolicy: SpeculationPolicy {
     }
 
     package mutating func begin(_ view: StepView, _ costs: StepCosts) -> [DraftWish] {
-        view.requests.map { Self.wish($0, length: length) }
+        branches = []
+        return view.requests.map { Self.wish($0, length: length) }
     }
 
     package mutating func select(_ view: StepView, _ costs: StepCosts, _ drafts: [DraftView?]) -> [Int] {

@@ -43,26 +43,6 @@ package struct PassCosts: Sendable, Equatable {
         return base[low] + slope * Double(rows - widths[low])
     }
 
-    /// Adds `rest` plus the times of so many rows alone, for each number in `rows`, to `times`.
-    package func append(rows: ClosedRange<Int>, rest: Double, to times: inout [Double]) {
-        guard widths.count > 1 else {
-            for count in rows { times.append(rest + base(rows: count)) }
-            return
-        }
-        var place = 0
-        var slope = 0.0
-        var isNew = true
-        for count in rows {
-            while place < widths.count - 2, widths[place + 1] <= count {
-                place += 1
-                isNew = true
-            }
-            if isNew { slope = (base[place + 1] - base[place]) / Double(widths[place + 1] - widths[place]) }
-            isNew = false
-            times.append(rest + (count > 0 ? base[place] + slope * Double(count - widths[place]) : 0))
-        }
-    }
-
     package func time(rows: Int, context: Int, attended: Int) -> Double {
         base(rows: rows) + perContext * Double(context) + perAttended * Double(attended)
     }

@@ -41,8 +41,6 @@ package struct DraftFeature: Sendable, Equatable {
 package struct DraftView: Sendable, Equatable {
     package var source: DraftSource
     package var features: [DraftFeature]
-    /// The positions whose next best token is verified as well.
-    package var branches: [Int] = []
 
     package init(source: DraftSource, features: [DraftFeature]) {
         self.source = source
