@@ -103,7 +103,7 @@ package struct GoodputPolicy: SpeculationPolicy {
         return step.wishes
     }
 
-    /// What a microsecond is worth, in tokens.
+    /// Notes what a microsecond is worth, in tokens, and what tokens count for.
     private mutating func setPrice(_ view: StepView, _ costs: StepCosts, _ plain: RowSolver.Total) {
         step.lambda = plain.rate
         if view.prefillRows > 0 {

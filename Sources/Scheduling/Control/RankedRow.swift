@@ -3,7 +3,7 @@ struct RankedRow: Sendable {
     /// Survival less the price of attention and drafting; required rows come first.
     let value: Double
     let survival: Double
-    /// Of no more requests than a controller takes (`ControllerLimits`), the first of which is 0.
+    /// From 0; a controller takes no more requests than this can number (`ControllerLimits`), the engine fewer.
     let lane: UInt16
     let depth: UInt16
     /// Passes of the draft model that it needs.

@@ -83,11 +83,11 @@ package struct SurvivalModel: Sendable {
     }
 
     private func odds(_ feature: DraftFeature, _ source: DraftSource, _ isDrawn: Bool) -> Double {
-        source == .model ? Self.odds(margins(feature, isDrawn)) : matches.odds(feature, source)
+        source == .model ? Self.odds(probability(feature.margin, isDrawn)) : matches.odds(feature, source)
     }
 
-    private func margins(_ feature: DraftFeature, _ isDrawn: Bool) -> Double {
-        isDrawn ? model.drawn.margins.probability(feature.margin) : model.coupled.margins.probability(feature.margin)
+    private func probability(_ margin: Float, _ isDrawn: Bool) -> Double {
+        isDrawn ? model.drawn.margins.probability(margin) : model.coupled.margins.probability(margin)
     }
 
     /// Callers may be sure of their drafts; odds know no certainty.
@@ -118,7 +118,8 @@ package struct SurvivalModel: Sendable {
             let feature = draft.features[index]
             let wasAccepted = index < accepted
             let base =
-                draft.source == .model ? margins(feature, isDrawn) : matches.probability(feature, draft.source)
+                draft.source == .model
+                ? probability(feature.margin, isDrawn) : matches.probability(feature, draft.source)
             let believed = Self.probability(odds: Self.odds(base) * odds.ratio(draft.source))
             calibration.add(predicted: believed, accepted: wasAccepted)
             odds.add(draft.source, expected: base, accepted: wasAccepted)
