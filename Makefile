@@ -45,7 +45,8 @@ test: build ## run every test
 	$(call need,python3=python3 pkg-config=pkg-config valgrind=valgrind cc=gcc g++=g++ \
 		qemu-x86_64=qemu-user)
 	swift build -c release --build-tests
-	swift test -c release --skip-build
+	@# What failed is said again at the end, where a log that is cut off still shows it.
+	set -o pipefail; swift test -c release --skip-build 2>&1 | tee .build/tests.txt || { grep -a '✘' .build/tests.txt; exit 1; }
 	$(MAKE) --no-print-directory stage
 	FTK_PREFIX=$(STAGE) FTK_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s Tests/ABITests
 	FORETOKEN_LIBRARY=$(CURDIR)/$(RELEASE)/libforetoken.so $(PYTHON) -m unittest discover -s bindings/python/tests

@@ -15,6 +15,7 @@ package final class DraftModelDrafter: Drafter {
     private let targetVocabulary: Int
     /// nil where the models share their tokens.
     private let translation: DraftTranslation?
+    private let clock: EngineClock
     private let sampler = Sampler()
     private var caches: [UInt64: Cache] = [:]
     private var batch = RowBatch()
@@ -32,13 +33,14 @@ package final class DraftModelDrafter: Drafter {
 
     package init(
         executor: any StepExecutor, maxRows: Int, contextTokens: Int, targetVocabulary: Int,
-        translation: DraftTranslation? = nil
+        translation: DraftTranslation? = nil, clock: EngineClock = .monotonic
     ) {
         self.executor = executor
         self.maxRows = maxRows
         self.contextTokens = contextTokens
         self.targetVocabulary = targetVocabulary
         self.translation = translation
+        self.clock = clock
     }
 
     package func forget(_ id: UInt64) {
@@ -175,7 +177,7 @@ package final class DraftModelDrafter: Drafter {
 
     /// One forward pass: the next chunk of missing tokens of every request, and a token where none is missing any more.
     private func pass(_ progress: inout [Progress]) throws {
-        let start = monotonicMicroseconds()
+        let start = clock.microseconds
         batch.removeAll()
         var sampled: [(entry: Int, row: Int)] = []
         var record = StepOutcome.DraftPass(requests: 0, rows: 0, context: 0, time: 0)
@@ -199,7 +201,7 @@ package final class DraftModelDrafter: Drafter {
                 draw(&progress[sampled[at].entry], logits.extracting(first: min(logits.count, targetVocabulary)))
             }
         }
-        record.time = Double(monotonicMicroseconds() - start)
+        record.time = Double(clock.microseconds - start)
         latestPasses.append(record)
     }
 

@@ -48,6 +48,7 @@ package struct EngineOptions: Sendable {
     /// Where measured profiles are kept; nil: nowhere.
     package var profileFolder: String?
     package var log = EngineLog()
+    package var clock = EngineClock.monotonic
 
     package init() {}
 

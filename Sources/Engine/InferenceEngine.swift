@@ -55,7 +55,8 @@ package final class InferenceEngine: @unchecked Sendable {
         let speculator = Speculator(
             policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
             costs: costs,
-            retrieval: options.makeRetrieval(), model: drafting?.drafter, log: options.log)
+            retrieval: options.makeRetrieval(), model: drafting?.drafter, log: options.log,
+            clock: options.clock)
         try self.init(
             target: target, options: options, sizing: sizing, threads: pool.threads, executor: executor,
             speculator: speculator)
@@ -76,13 +77,14 @@ package final class InferenceEngine: @unchecked Sendable {
         let model = draftExecutor.map {
             DraftModelDrafter(
                 executor: $0, maxRows: options.maxStepTokens, contextTokens: sizing.contextTokens,
-                targetVocabulary: executor.vocabularySize)
+                targetVocabulary: executor.vocabularySize, clock: options.clock)
         }
         model?.reportsProbability = options.policy == .adaspec
         let speculator = Speculator(
             policy: options.makePolicy(costs), isOff: options.policy == .off, branches: options.branches,
             costs: costs,
-            retrieval: [(.lookup, drafter)] + (other.map { [(.suffix, $0)] } ?? []), model: model, log: options.log)
+            retrieval: [(.lookup, drafter)] + (other.map { [(.suffix, $0)] } ?? []), model: model, log: options.log,
+            clock: options.clock)
         try self.init(
             target: target, options: options, sizing: sizing, threads: sizing.threads, executor: executor,
             speculator: speculator)
@@ -116,7 +118,7 @@ package final class InferenceEngine: @unchecked Sendable {
 
     /// Queues a request with all of its samples. Its id and the numbers after it, one for each sample, are never used again.
     package func submit(_ request: RequestOptions) throws -> UInt64 {
-        let time = monotonicMicroseconds()
+        let time = options.clock.microseconds
         let vocabulary = target.configuration.vocabularySize
         try request.validate(vocabularySize: vocabulary)
         let prompt = try request.promptTokens(tokenizer: target.tokenizer, vocabularySize: vocabulary)

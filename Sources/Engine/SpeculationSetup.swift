@@ -37,7 +37,8 @@ extension EngineOptions {
                 DraftTranslation(
                     $0, opening: draft.tokenizer.addsBOS ? draft.tokenizer.bos : nil, blocks: sizing.kvBlocks,
                     targetVocabulary: vocabulary)
-            })
+            },
+            clock: clock)
         drafter.reportsProbability = policy == .adaspec
         drafter.fixedStrength = coupling
         return (drafter, executor)

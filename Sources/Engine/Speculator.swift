@@ -15,6 +15,7 @@ final class Speculator {
     /// Whether drafts may be trees.
     private let branches: Bool
     private let log: EngineLog
+    private let clock: EngineClock
     private var view = StepView()
     /// Of the step under way.
     private var draftTime: Int64 = 0
@@ -29,7 +30,8 @@ final class Speculator {
 
     init(
         policy: any SpeculationPolicy, isOff: Bool, branches: Bool, costs: StepCosts,
-        retrieval: [(source: DraftSource, drafter: any RetrievalDrafter)], model: DraftModelDrafter?, log: EngineLog
+        retrieval: [(source: DraftSource, drafter: any RetrievalDrafter)], model: DraftModelDrafter?, log: EngineLog,
+        clock: EngineClock
     ) {
         self.policy = policy
         self.isOff = isOff
@@ -39,6 +41,7 @@ final class Speculator {
         self.retrieval = retrieval
         self.model = model
         self.log = log
+        self.clock = clock
         table = CostTable(costs)
     }
 
@@ -79,9 +82,9 @@ final class Speculator {
         _ asks: [SpeculationAsk], _ base: StepView,
         reserve: (_ id: UInt64, _ tokens: Int) -> (tokens: Int, blocks: [Int32])
     ) -> [SpeculativeDraft] {
-        let start = monotonicMicroseconds()
+        let start = clock.microseconds
         defer {
-            draftTime = monotonicMicroseconds() - start
+            draftTime = clock.microseconds - start
             totalDraftTime += draftTime
         }
         var drafts = look(asks)
@@ -342,8 +345,8 @@ final class Speculator {
     }
 
     private func timed<Result>(_ body: () -> Result) -> Result {
-        let start = monotonicNanoseconds()
-        defer { controlTime += Double(monotonicNanoseconds() - start) / 1000 }
+        let start = clock.nanoseconds
+        defer { controlTime += Double(clock.nanoseconds - start) / 1000 }
         return body()
     }
 }

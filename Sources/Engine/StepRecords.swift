@@ -1,4 +1,3 @@
-import Kernels
 import Scheduling
 import Speculation
 
@@ -44,7 +43,7 @@ extension StepRunner {
     func closeRecord(start: Int64, controlTime: Double) {
         guard options.traces, !records.isEmpty, records[records.count - 1].step == statistics.steps else { return }
         records[records.count - 1].start = start
-        records[records.count - 1].stepTime = Double(monotonicMicroseconds() - start)
+        records[records.count - 1].stepTime = Double(options.clock.microseconds - start)
         records[records.count - 1].controlTime = controlTime
     }
 

@@ -59,7 +59,7 @@ final class StepRunner {
 
     /// Ends requests that the host cancelled, and those whose deadline has passed.
     func cancel(_ ids: Set<UInt64>) -> [EngineEvent] {
-        let now = monotonicMicroseconds()
+        let now = options.clock.microseconds
         var events: [EngineEvent] = []
         func endsNow(_ sequence: ActiveSequence) -> FinishReason? {
             ids.contains(sequence.requestID) ? .cancelled : sequence.isLate(at: now) ? .deadline : nil
@@ -79,9 +79,9 @@ final class StepRunner {
 
     /// One step; what happened, in order.
     func step() -> [EngineEvent] {
-        let start = monotonicMicroseconds()
+        let start = options.clock.microseconds
         let control = speculator.controlTime
-        let schedulingStart = monotonicNanoseconds()
+        let schedulingStart = options.clock.nanoseconds
         admit(now: start)
         guard !running.isEmpty else { return [] }
         running.sort { $0.urgency < $1.urgency }
@@ -89,19 +89,19 @@ final class StepRunner {
         let planned = reserve(
             planStep(
                 requests: running.map(\.snapshot), maxRows: options.maxStepTokens, prefillRows: targets.prefillRows))
-        statistics.schedulingTime += Double(monotonicNanoseconds() - schedulingStart) / 1000
+        statistics.schedulingTime += Double(options.clock.nanoseconds - schedulingStart) / 1000
         let drafts = draft(planned, targets)
-        let layoutStart = monotonicNanoseconds()
+        let layoutStart = options.clock.nanoseconds
         let plan = planned.withRoom(forDrafts: drafts.values.reduce(0) { $0 + $1.rows })
-        let drafted = monotonicMicroseconds()
+        let drafted = options.clock.microseconds
         var work = layOut(plan, drafts)
-        statistics.schedulingTime += Double(monotonicNanoseconds() - layoutStart) / 1000
+        statistics.schedulingTime += Double(options.clock.nanoseconds - layoutStart) / 1000
         var events: [EngineEvent]
         do {
             try executor.forward(batch)
             statistics.targetPasses += 1
             events = try verifyAndCommit(&work)
-            let time = monotonicMicroseconds() - drafted
+            let time = options.clock.microseconds - drafted
             statistics.verifyTime += time
             let account = learn(work, drafts, targetTime: time)
             let reason: DraftLimit = targets.forbidsDrafts ? .target : .length
@@ -111,7 +111,7 @@ final class StepRunner {
         }
         running.removeAll(where: \.isEnded)
         statistics.steps += 1
-        statistics.stepTime += monotonicMicroseconds() - start
+        statistics.stepTime += options.clock.microseconds - start
         closeRecord(start: start, controlTime: speculator.controlTime - control)
         updateGauges()
         return events
@@ -313,7 +313,7 @@ final class StepRunner {
         var last = output
         if reason != .error { last.text += running[work.index].text.finish() }
         if !last.isEmpty { events.append(last.event(sequence)) }
-        return events + end(&running[work.index], reason, failure, monotonicMicroseconds())
+        return events + end(&running[work.index], reason, failure, options.clock.microseconds)
     }
 
     private func account(_ work: Work, _ output: StepOutput) {
@@ -363,7 +363,7 @@ final class StepRunner {
     private func failAll(_ error: any Error) -> [EngineEvent] {
         let failure = error as? Failure ?? Failure(.internalError, "the executor failed: \(error)")
         options.log.write(.error, "a step failed: \(failure.message)")
-        let now = monotonicMicroseconds()
+        let now = options.clock.microseconds
         return running.indices.flatMap { end(&running[$0], .error, failure, now) }
     }
 }

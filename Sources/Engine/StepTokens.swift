@@ -48,7 +48,7 @@ extension StepRunner {
             try output.addLogprobs(of: token, top: count, sequence, sampler, logits)
         }
         verification.take(token)
-        try running[index].append(token, at: monotonicMicroseconds())
+        try running[index].append(token, at: options.clock.microseconds)
         output.tokens.append(token)
         output.text += running[index].text.push(token)
         if running[index].text.isStopped {

@@ -2,12 +2,14 @@ import Glibc
 
 /// How many processors this process may use: its affinity, limited by the quota of its control group.
 package func availableProcessors() -> Int {
-    var count = allowedProcessors() ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    let online = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    var count = min(allowedProcessors() ?? online, online)
     if let quota = controlGroupQuota() { count = min(count, quota) }
     return min(max(count, 1), 512)
 }
 
-/// The size of the affinity mask, which `sched_getaffinity` would give if Swift could name it.
+/// The size of the affinity mask, which `sched_getaffinity` would give if Swift could name it. Processors that the machine
+/// could be given but lacks may be among them.
 private func allowedProcessors() -> Int? {
     let prefix = "Cpus_allowed:"
     guard let line = textFile("/proc/self/status").split(separator: "\n").first(where: { $0.hasPrefix(prefix) }) else {

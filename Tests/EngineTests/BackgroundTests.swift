@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// An engine that steps by itself, used by several threads.
-@Suite(.timeLimit(.minutes(2))) struct BackgroundTests {
+@Suite(.timeLimit(.minutes(10))) struct BackgroundTests {
     private static func requests() -> [RequestOptions] {
         mixedRequests(
             [.tokens([1, 2, 3]), .tokens([Int32](repeating: 7, count: 50)), .tokens([9])], tokens: 30,

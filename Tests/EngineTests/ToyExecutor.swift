@@ -11,19 +11,20 @@ final class ToyExecutor: StepExecutor {
     let vocabularySize: Int
     /// [last but one][last][vocabulary]; all tokens but the four are impossible.
     private let logits: [[[Float]]]
-    /// Work that a pass takes besides its rows, in rounds.
-    private let effort: Int
+    /// How long passes take, in microseconds.
+    private let time: (pass: Int64, row: Int64)
+    private let clock: ManualClock
     private(set) var problems: [String] = []
     /// Called before each pass with its tokens; may throw.
     var onForward: ((_ tokens: [Int32]) throws -> Void)?
 
     private var slots: [Int: (position: Int32, token: Int32)] = [:]
     private var contexts: [(Int, Int)] = []
-    private(set) var spent: UInt64 = 0
 
-    init(vocabularySize: Int, logits: [[[Float]]], effort: Int = 0) {
+    init(vocabularySize: Int, logits: [[[Float]]], time: (pass: Int64, row: Int64), clock: ManualClock) {
         self.vocabularySize = vocabularySize
-        self.effort = effort
+        self.time = time
+        self.clock = clock
         self.logits = logits.map { rows in
             rows.map { row in
                 var all = [Float](repeating: -.infinity, count: vocabularySize)
@@ -47,10 +48,7 @@ final class ToyExecutor: StepExecutor {
 
     func forward(_ batch: RowBatch) throws {
         try onForward?(batch.rows.map(\.token))
-        var work = SplitMix64(seed: spent)
-        var sum: UInt64 = 0
-        for _ in 0..<effort { sum ^= work.next() }
-        spent = sum
+        clock.advance(microseconds: time.pass + time.row * Int64(batch.count))
         for row in batch.rows { slots[slot(batch, row, Int(row.place))] = (row.position, row.token) }
         contexts = batch.rows.indices.map { at in
             let row = batch.rows[at]

@@ -52,10 +52,11 @@ import Testing
         options.policy = policy
         options.draftTokens = policy == .static ? 3 : 0
         options.maxQueuedRequests = 4096
-        // Where it is the policy's choice passes of the target are dear, so that drafts pay.
-        let executor = ToyExecutor(
-            vocabularySize: vocabulary, logits: target, effort: [.goodput: 300_000, .adaspec: 900_000][policy] ?? 0)
-        let drafter = ToyExecutor(vocabularySize: vocabulary, logits: draft)
+        let clock = ManualClock()
+        options.clock = clock.clock
+        // Passes of the target are dear and their rows are not, so that drafts pay.
+        let executor = ToyExecutor(vocabularySize: vocabulary, logits: target, time: (1000, 10), clock: clock)
+        let drafter = ToyExecutor(vocabularySize: vocabulary, logits: draft, time: (20, 1), clock: clock)
         prepare(executor, drafter, &options)
         let engine = try InferenceEngine(
             target: model, options: options, executor: executor,
@@ -104,8 +105,7 @@ import Testing
         return statistic
     }
 
-    /// Wilson and Hilferty's approximation of the value that chance exceeds three times in ten million: under `goodput` and
-    /// `adaspec` the lengths of drafts depend on times, so no run is like another.
+    /// Wilson and Hilferty's approximation of the value that chance exceeds three times in ten million.
     private static func bound(runs: Int) -> Double {
         let k = Double(48 * runs)
         let root = 1 - 2 / (9 * k) + 5 * (2 / (9 * k)).squareRoot()

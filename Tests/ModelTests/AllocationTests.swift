@@ -4,16 +4,22 @@ import Glibc
 import Kernels
 import Model
 import Speculation
+import Synchronization
 import TestSupport
 import Testing
 
-/// In processes of their own, where no other test allocates.
+/// In processes of their own, where no other test takes part.
 @Suite struct AllocationTests {
     @Test func theCounterCounts() async {
         await #expect(processExitsWith: .success) {
-            allocations_start()
-            let array = [Int](repeating: 1, count: Int(getpid()) + 1)
-            guard array.count > 1, allocations_counted() > 0 else { exit(EXIT_FAILURE) }
+            guard allocationsOfAnArray() == 0 else { exit(EXIT_FAILURE) }
+            allocations_watch()
+            guard allocationsOfAnArray() > 0 else { exit(EXIT_FAILURE) }
+            let counted = Atomic(0)
+            let child = startThread { counted.store(allocationsOfAnArray(), ordering: .relaxed) }
+            guard let child, pthread_join(child, nil) == 0, counted.load(ordering: .relaxed) > 0 else {
+                exit(EXIT_FAILURE)
+            }
         }
     }
 
@@ -21,6 +27,7 @@ import Testing
     /// second thread.
     @Test func aDecodingPassAllocatesNothing() async {
         await #expect(processExitsWith: .success) {
+            allocations_watch()
             let model = try TestModels.target()
             for precision in [Activations.Precision.q8, .f32] {
                 for threads in [1, 2] {
@@ -38,6 +45,12 @@ import Testing
             }
         }
     }
+}
+
+private func allocationsOfAnArray() -> Int {
+    allocations_start()
+    let array = [Int](repeating: 1, count: Int(getpid()) + 1)
+    return array.count > 1 ? allocations_counted() : -1
 }
 
 /// Steps of one sequence as the engine does them, with what it keeps between steps.
