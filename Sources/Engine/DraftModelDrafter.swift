@@ -124,17 +124,17 @@ package final class DraftModelDrafter: Drafter {
         try draft(requests) { choices in choices.map { _ in true } }.map { $0.map(\.token) }
     }
 
-    /// Drafts for each request up to its limit. After every pass `goesOn` says, from what was drafted so far, which
+    /// Drafts for each request up to its limit; the tokens that it missed of some take at most `catchUpRows`. After every pass `goesOn` says, from what was drafted so far, which
     /// requests take part in the next; one that once does not is done.
     package func draft(
-        _ requests: [DraftRequest], goesOn: (_ drafts: [[DraftChoice]]) -> [Bool]
+        _ requests: [DraftRequest], catchUpRows: Int = .max, goesOn: (_ drafts: [[DraftChoice]]) -> [Bool]
     ) throws -> [[DraftChoice]] {
         (latestPasses, latestSamples) = ([], [:])
         var progress = requests.map(begin)
         defer { keep(progress) }
         var isFirst = true
         while progress.contains(where: { !$0.isDone }) {
-            try pass(&progress)
+            try pass(&progress, catchUpRows)
             // One pass a step for what is missing: a long prompt must not keep the other requests waiting.
             if isFirst {
                 for index in progress.indices where progress[index].draft.isEmpty { progress[index].limit = 0 }
@@ -176,14 +176,15 @@ package final class DraftModelDrafter: Drafter {
     }
 
     /// One forward pass: the next chunk of missing tokens of every request, and a token where none is missing any more.
-    private func pass(_ progress: inout [Progress]) throws {
+    private func pass(_ progress: inout [Progress], _ catchUpRows: Int) throws {
         let start = clock.microseconds
         batch.removeAll()
         var sampled: [(entry: Int, row: Int)] = []
         var record = StepOutcome.DraftPass(requests: 0, rows: 0, context: 0, time: 0)
-        for index in progress.indices where !progress[index].isDone && batch.count < maxRows {
+        let plan = planDraftPass(
+            missing: progress.map { $0.isDone ? 0 : $0.missing }, maxRows: maxRows, catchUpRows: catchUpRows)
+        for (index, rows) in plan.enumerated() where rows > 0 {
             let from = progress[index].cached
-            let rows = min(progress[index].missing, maxRows - batch.count)
             let chunk = (from..<from + rows).map { progress[index].token($0, translation) }
             let first = batch.append(tokens: chunk, position: from, blocks: progress[index].blocks)
             progress[index].cached += rows

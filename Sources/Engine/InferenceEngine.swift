@@ -63,17 +63,18 @@ package final class InferenceEngine: @unchecked Sendable {
     }
 
     /// An engine whose passes run elsewhere, those of a draft model too where `draftExecutor` is given; `target` gives
-    /// tokenizer and sizes only. `other` is a second source of drafts.
+    /// tokenizer and sizes only. `other` is a second source of drafts, `costs` what passes are taken for at first: those of
+    /// small models where it is nil.
     package convenience init(
         target: LanguageModel, options: EngineOptions, executor: any StepExecutor, drafter: any RetrievalDrafter,
-        other: (any RetrievalDrafter)? = nil, draftExecutor: (any StepExecutor)? = nil
+        other: (any RetrievalDrafter)? = nil, draftExecutor: (any StepExecutor)? = nil, costs: StepCosts? = nil
     ) throws {
         let sizing = try EngineSizing(
             target: target.configuration, targetKV: target.defaultKVFormat, draft: nil, options: options)
         func guess(_ size: Int) -> PassCosts {
             .guess(weightsBytes: size, parameters: size, kvBytesPerToken: 1 << 10, maxRows: 256)
         }
-        let costs = StepCosts(target: guess(1 << 20), draft: draftExecutor.map { _ in guess(1 << 16) })
+        let costs = costs ?? StepCosts(target: guess(1 << 20), draft: draftExecutor.map { _ in guess(1 << 16) })
         let model = draftExecutor.map {
             DraftModelDrafter(
                 executor: $0, maxRows: options.maxStepTokens, contextTokens: sizing.contextTokens,

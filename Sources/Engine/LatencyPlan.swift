@@ -11,7 +11,8 @@ extension StepRunner {
             request.firstTokenDue = sequence.firstTokenDue.map(Double.init)
             return request
         }
-        return LatencyPlan(requests, costs: speculator.costs, now: Double(now), maxRows: options.maxStepTokens)
+        return LatencyPlan(
+            requests, costs: speculator.costs, stretch: stretch.value, now: Double(now), maxRows: options.maxStepTokens)
     }
 
     /// Tokens of a finished output, on average; long while nothing is known.

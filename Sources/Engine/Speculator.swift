@@ -207,7 +207,7 @@ final class Speculator {
         guard let model, !drafting.isEmpty else { return }
         for index in drafting { drafts[index].source = .model }
         do {
-            let choices = try model.draft(drafting.map { requests[$0] }) { choices in
+            let choices = try model.draft(drafting.map { requests[$0] }, catchUpRows: view.catchUpRows) { choices in
                 for (index, own) in zip(drafting, choices) { drafts[index].features = own.map(\.view) }
                 let goesOn = isOff ? nil : timed { policy.extend(view, table.costs, views(drafts)) }
                 var wanted = drafting.map { asks[$0].fixedLength != nil || goesOn?[$0] ?? true }

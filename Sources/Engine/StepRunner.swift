@@ -16,6 +16,7 @@ final class StepRunner {
     var waiting: [ActiveSequence] = []
     var running: [ActiveSequence] = []
     private var batch = RowBatch()
+    private(set) var stretch = StepStretch()
     var statistics = EngineStatistics()
     /// Of steps since they were last taken, if the engine traces.
     var records: [DecisionRecord] = []
@@ -142,14 +143,14 @@ final class StepRunner {
             index(of: entry.id).map { running[$0].ask(neededTokens: targets.neededTokens[entry.id] ?? 0) }
         }
         guard speculator.wants(asks), !targets.forbidsDrafts else { return [:] }
-        let drafts = speculator.draft(asks, view(plan)) { id, tokens in reserveDraft(id, tokens) }
+        let drafts = speculator.draft(asks, view(plan, targets)) { id, tokens in reserveDraft(id, tokens) }
         return Dictionary(zip(asks, drafts).map { ($0.request.id, $1) }) { first, _ in first }
     }
 
     /// What the step carries besides the requests that decode.
-    private func view(_ plan: StepPlan) -> StepView {
+    private func view(_ plan: StepPlan, _ targets: LatencyPlan) -> StepView {
         var view = StepView()
-        view.rowBudget = plan.draftRows
+        (view.rowBudget, view.catchUpRows) = (plan.draftRows, targets.catchUpRows)
         view.freeTokens = pool.available * pool.blockTokens
         for entry in plan.entries where entry.isPrefill {
             let computed = index(of: entry.id).map { running[$0].computed } ?? 0
@@ -176,12 +177,19 @@ final class StepRunner {
     private func learn(_ work: [Work], _ drafts: [UInt64: SpeculativeDraft], targetTime: Int64) -> StepAccount? {
         guard !drafts.isEmpty else {
             speculator.observePlain(view(work), time: targetTime)
+            stretch.observePlain()
             return nil
         }
         let outcomes = work.filter { !$0.entry.isPrefill }.compactMap { item in
             drafts[item.entry.id].map { outcome(of: $0, item) }
         }
-        return speculator.commit(outcomes, rows: batch.count, targetTime: targetTime)
+        let account = speculator.commit(outcomes, rows: batch.count, targetTime: targetTime)
+        if account.speculated {
+            stretch.observe(time: account.time, plain: account.plainTime)
+        } else {
+            stretch.observePlain()
+        }
+        return account
     }
 
     private func outcome(of draft: SpeculativeDraft, _ work: Work) -> DraftOutcome {

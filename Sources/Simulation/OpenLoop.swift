@@ -73,6 +73,7 @@ private struct VirtualServer {
     private let arm: Arm
     private var policy: any SpeculationPolicy
     private var costs: any CostSource
+    private var stretch = StepStretch()
     private var moment = Moment()
     private var nextArrival = 0
     /// Places in the workload of requests that came and do not run yet, in order of arrival: all have the same targets.
@@ -116,7 +117,7 @@ private struct VirtualServer {
         let plan = planStep(
             requests: decoding.map { snapshot($0) } + prefilling.map { snapshot($0) }, maxRows: loop.maxRows,
             prefillRows: demands.prefillRows)
-        log(execute(plan, forbidsDrafts: demands.forbidsDrafts))
+        log(execute(plan, demands))
         return true
     }
 
@@ -168,7 +169,7 @@ private struct VirtualServer {
         decoding = ranked(decoding)
         prefilling = ranked(prefilling)
         let plan = LatencyPlan(
-            (decoding + prefilling).map { demand($0) }, costs: costs.current, now: moment.time,
+            (decoding + prefilling).map { demand($0) }, costs: costs.current, stretch: stretch.value, now: moment.time,
             maxRows: loop.maxRows)
         for index in decoding.indices {
             decoding[index].neededTokens = plan.neededTokens[decoding[index].id] ?? 0
@@ -207,9 +208,9 @@ private struct VirtualServer {
 
     // MARK: Execution
 
-    private mutating func execute(_ planned: StepPlan, forbidsDrafts: Bool) -> LoggedStep {
+    private mutating func execute(_ planned: StepPlan, _ demands: LatencyPlan) -> LoggedStep {
         var view = StepView()
-        view.rowBudget = planned.draftRows
+        (view.rowBudget, view.catchUpRows) = (planned.draftRows, demands.catchUpRows)
         let held = decoding.reduce(0) { $0 + $1.context } + prefilling.reduce(0) { $0 + $1.context }
         view.freeTokens = loop.kvTokens - held
         load(planned).add(to: &view)
@@ -218,7 +219,7 @@ private struct VirtualServer {
         var step = VirtualStep(
             loop.machine, view: view, longestDraft: arm.longestDraft, moment: moment, random: random)
         // As in the engine, no policy is asked where nobody may draft.
-        let drafts = !forbidsDrafts && arm.longestDraft > 0 && decoding.contains { $0.remaining > 1 }
+        let drafts = !demands.forbidsDrafts && arm.longestDraft > 0 && decoding.contains { $0.remaining > 1 }
         if drafts {
             step.draft(&decoding, policy: &policy, costs: costs)
         } else {
@@ -227,11 +228,18 @@ private struct VirtualServer {
         let plan = planned.withRoom(forDrafts: step.draftedRows)
         step.verify(&decoding, prefill: load(plan))
         if drafts { policy.commit(step.view, costs.current, step.outcome) }
+        observeStretch(step)
         if !decoding.isEmpty { costs.observe(step.view, step.outcome) }
         let done = log(step, plan)
         for (index, chunk) in chunks(plan).enumerated() { prefilling[index].prefill(chunk, at: moment) }
         commit(done)
         return done
+    }
+
+    private mutating func observeStretch(_ step: VirtualStep) {
+        if step.draftedRows == 0, step.outcome.draftPasses.isEmpty { return stretch.observePlain() }
+        stretch.observe(
+            time: step.outcome.stepTime, plain: costs.current.targetTime(step.view, drafted: 0, attended: 0))
     }
 
     private func log(_ step: VirtualStep, _ plan: StepPlan) -> LoggedStep {

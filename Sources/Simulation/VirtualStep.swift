@@ -118,10 +118,11 @@ struct VirtualStep {
         var (rows, context, attended) = (0, 0, 0)
         var advanced: [Int] = []
         var taken = 0
-        for index in drafting where rows < machine.draftPassRows {
+        let missed = drafting.map { drafts[$0]?.features.isEmpty ?? true ? requests[$0].draftBacklog : 1 }
+        let plan = planDraftPass(
+            missing: missed, maxRows: machine.draftPassRows, catchUpRows: view.catchUpRows)
+        for ((index, missing), chunk) in zip(zip(drafting, missed), plan) where chunk > 0 {
             let done = drafts[index]?.features.count ?? 0
-            let missing = done > 0 ? 1 : requests[index].draftBacklog
-            let chunk = min(missing, machine.draftPassRows - rows)
             let end = requests[index].context + done - (missing - chunk)
             rows += chunk
             context += end

@@ -141,6 +141,23 @@ import Testing
         #expect(executor.problems.isEmpty)
     }
 
+    /// Others are drafted for while a long prompt is caught up with in few rows a step.
+    @Test func catchingUpLeavesTheOthersAlone() throws {
+        let executor = ScriptedExecutor(vocabularySize: Self.vocabulary)
+        let drafter = DraftModelDrafter(executor: executor, maxRows: 64, contextTokens: 128, targetVocabulary: 60)
+        var random = SplitMix64(seed: 12)
+        var pair = [Self.growing(0, &random), Self.growing(1, &random)]
+        pair[0].tokens = (0..<40).map { _ in Int32(random.int(0..<Self.vocabulary)) }
+        pair[1].tokens = [5, 6, 7]
+        for step in 1...4 {
+            let drafts = try drafter.draft(pair.map { $0.request(3) }, catchUpRows: 10) { $0.map { _ in true } }
+            let expected = try pair.map { try $0.expected(3, targetVocabulary: 60, contextTokens: 128) }
+            #expect(drafts.map { $0.map(\.token) } == [step == 4 ? expected[0] : [], expected[1]])
+            #expect(drafter.latestPasses.map(\.rows) == (step == 4 ? [11, 2, 2] : [step == 1 ? 13 : 11, 1, 1]))
+        }
+        #expect(executor.problems.isEmpty)
+    }
+
     @Test func padding() throws {
         let executor = ScriptedExecutor(vocabularySize: 40)
         let drafter = DraftModelDrafter(executor: executor, maxRows: 512, contextTokens: 128, targetVocabulary: 60)

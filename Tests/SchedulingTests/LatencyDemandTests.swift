@@ -25,6 +25,15 @@ import Testing
         #expect(demand(emitted: 20, tpot: 10).neededTokens(now: 100, stepTime: 10, most: 9) == 0)
     }
 
+    @Test func draftsMakeTheStepLonger() {
+        #expect(demand(emitted: 11, tpot: 10).neededTokens(now: 100, stepTime: 10, stretch: 2.5, most: 9) == 2.5)
+        var urgent = demand(emitted: 5, remaining: 30, tpot: nil)
+        urgent.deadline = 300
+        #expect(urgent.neededTokens(now: 200, stepTime: 10, stretch: 2, most: 9) == 6)
+        // What can be met is a matter of the step alone: the longer one gives more tokens.
+        #expect(demand(emitted: 1, tpot: 10).neededTokens(now: 500, stepTime: 10, stretch: 9, most: 2) == 2)
+    }
+
     @Test func theMostIsWhatAStepCanGive() {
         #expect(demand(emitted: 1, tpot: 10).neededTokens(now: 100, stepTime: 10, most: 5) == 5)
     }

@@ -25,13 +25,18 @@ import Testing
         return request
     }
 
-    private static func plan(_ requests: [LatencyPlan.Request], now: Double) -> LatencyPlan {
-        LatencyPlan(requests, costs: costs, now: now, maxRows: 256)
+    private static func plan(
+        _ requests: [LatencyPlan.Request], stretch: Double = 1, draft: PassCosts? = nil, now: Double
+    ) -> LatencyPlan {
+        var costs = costs
+        costs.draft = draft
+        return LatencyPlan(requests, costs: costs, stretch: stretch, now: now, maxRows: 256)
     }
 
     @Test func withoutTargetsNothingIsAsked() {
         let plan = Self.plan([Self.decoding(1, emitted: 3, timePerToken: nil), Self.prompt(100, due: nil)], now: 500)
         #expect(plan.neededTokens.isEmpty && plan.prefillRows == .max && !plan.forbidsDrafts)
+        #expect(plan.catchUpRows == .max)
     }
 
     @Test func promptsGetTheRowsThatLeaveTheNextTokenInTime() {
@@ -48,6 +53,31 @@ import Testing
     @Test func promptsAlwaysMove() {
         let plan = Self.plan([Self.decoding(1, emitted: 10, timePerToken: 1300)], now: 12_500)
         #expect(plan.prefillRows == 16)
+        // Beside 200 requests a tenth of the step is more: 2100 us.
+        let many = (0..<200).map { Self.decoding($0, emitted: 10, timePerToken: 24_000) }
+        #expect(Self.plan(many, now: 230_000).prefillRows == 21)
+    }
+
+    @Test func stepsWithDraftsNeedMoreTokens() {
+        let plan = Self.plan([Self.decoding(1, emitted: 10, timePerToken: 4000)], stretch: 3, now: 36_200)
+        // 36,200 and 3 · 1100 are 9.875 tokens of 4000.
+        #expect(abs((plan.neededTokens[1] ?? 0) - 0.875) < 1e-9)
+    }
+
+    @Test func theDraftModelCatchesUpInTheTimeThatIsLeft() {
+        let draft = PassCosts(widths: [1, 2], base: [110, 120])
+        let request = Self.decoding(1, emitted: 10, timePerToken: 4000)
+        // Due at 39,600; a step takes 1100 us.
+        let early = Self.plan([request], draft: draft, now: 36_200)
+        #expect(early.catchUpRows == (39_600 - 36_200 - 1100 - 100) / 10)
+        // At least a third of the step or so: 385 us.
+        #expect(Self.plan([request], draft: draft, now: 39_000).catchUpRows == 28)
+        // And some rows in any case.
+        let slow = PassCosts(widths: [1, 2], base: [500, 1000])
+        #expect(Self.plan([request], draft: slow, now: 39_000).catchUpRows == 16)
+        // Nobody waits, or nobody drafts.
+        #expect(Self.plan([Self.decoding(1, emitted: 10, timePerToken: nil)], draft: draft, now: 0).catchUpRows == .max)
+        #expect(Self.plan([request], now: 39_000).catchUpRows == .max)
     }
 
     @Test func aPromptThatIsDueSoonGoesFirst() {

@@ -13,11 +13,12 @@ package struct LatencyDemand: Sendable {
     package init() {}
 
     /// The tokens that a step of `stepTime` has to give for the targets to be kept, at most `most`, the most that a step
-    /// can give; 0 where there is no target, or one that can no longer be met: it gives up its claim on others.
+    /// can give; 0 where there is no target, or one that can no longer be met: it gives up its claim on others. Drafts
+    /// make the step `stretch` times as long.
     ///
     /// By the end of the step 1 + (now - first + step) / tpot tokens are due. A deadline asks for an even pace.
     /// Source: Li et al., "AdaServe", arXiv 2501.12162.
-    package func neededTokens(now: Double, stepTime: Double, most: Double) -> Double {
+    package func neededTokens(now: Double, stepTime: Double, stretch: Double = 1, most: Double) -> Double {
         guard stepTime > 0 else { return 0 }
         // What the fastest steps would still take.
         let fastest = remaining * stepTime / most
@@ -25,11 +26,11 @@ package struct LatencyDemand: Sendable {
         if let timePerToken, let firstToken, timePerToken > 0 {
             let end = firstToken + timePerToken * (Double(emitted) + remaining - 1)
             if now + fastest <= end {
-                needed = 1 + (now - firstToken + stepTime) / timePerToken - Double(emitted)
+                needed = 1 + (now - firstToken + stepTime * stretch) / timePerToken - Double(emitted)
             }
         }
         if let deadline, now + fastest <= deadline {
-            needed = max(needed, remaining * stepTime / (deadline - now))
+            needed = max(needed, remaining * stepTime * stretch / (deadline - now))
         }
         return min(max(0, needed), most)
     }
@@ -48,8 +49,15 @@ extension StepCosts {
     /// How many rows of prompts fit into a step that carries `decoding` rows besides, with `context` tokens before them, and
     /// has `time`; at least `floor`, so that prompts always move, and at most `most`.
     package func prefillRows(decoding: Int, context: Int, time: Double, floor: Int, most: Int) -> Int {
+        target.rows(besides: decoding, context: context, time: time - overhead, floor: floor, most: most)
+    }
+}
+
+extension PassCosts {
+    /// Likewise, of one pass.
+    package func rows(besides others: Int, context: Int, time limit: Double, floor: Int, most: Int) -> Int {
         func fits(_ rows: Int) -> Bool {
-            target.time(rows: decoding + rows, context: context, attended: context) + overhead <= time
+            time(rows: others + rows, context: context, attended: context) <= limit
         }
         guard floor < most, fits(floor) else { return min(floor, most) }
         var (low, high) = (floor, most + 1)

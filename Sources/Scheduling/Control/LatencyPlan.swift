@@ -4,11 +4,15 @@ package struct LatencyPlan: Sendable {
     package private(set) var neededTokens: [UInt64: Double] = [:]
     /// The most rows that prompts may take, for the sake of those that decode.
     package private(set) var prefillRows = Int.max
+    /// The most rows that the draft model may take to read what it missed, likewise.
+    package private(set) var catchUpRows = Int.max
     /// A prompt needs all rows to have its first token in time.
     package private(set) var forbidsDrafts = false
 
-    /// Rows that prompts get in any case.
-    private static let leastPrefillRows = 16
+    /// Even where a step cannot be in time prompts move, and the draft model reads what it missed: without drafts a request
+    /// may not catch up with its target. Rows that each gets in any case, and the shares of a step's time.
+    private static let leastRows = 16
+    private static let (prefillShare, catchUpShare) = (0.1, 0.35)
 
     /// A request that runs.
     package struct Request: Sendable {
@@ -26,23 +30,30 @@ package struct LatencyPlan: Sendable {
     /// Asks nothing.
     package init() {}
 
-    package init(_ requests: [Request], costs: StepCosts, now: Double, maxRows: Int) {
+    /// `stretch`: how many times as long steps with drafts take.
+    package init(_ requests: [Request], costs: StepCosts, stretch: Double = 1, now: Double, maxRows: Int) {
         let decoding = requests.filter(\.snapshot.decodes)
         let context = decoding.reduce(0) { $0 + $1.snapshot.committed }
         let stepTime = costs.target.time(rows: decoding.count, context: context, attended: context) + costs.overhead
         var end = Double.infinity
         for request in decoding {
             guard let demand = request.demand else { continue }
-            let needed = demand.neededTokens(now: now, stepTime: stepTime, most: request.mostTokens)
+            let needed = demand.neededTokens(
+                now: now, stepTime: stepTime, stretch: stretch, most: request.mostTokens)
             neededTokens[request.snapshot.id] = needed
             if needed > 0, let due = demand.due { end = min(end, due) }
         }
         forbidsDrafts = requests.contains { Self.isLate($0, now: now, costs) }
         if end < .infinity, !forbidsDrafts {
-            // Even where a step cannot be in time prompts move, at the price of a quarter of its time.
+            let slack = end - now - stepTime
             prefillRows = costs.prefillRows(
-                decoding: decoding.count, context: context, time: max(end - now, stepTime * 1.25),
-                floor: Self.leastPrefillRows, most: maxRows)
+                decoding: decoding.count, context: context, time: stepTime + max(slack, Self.prefillShare * stepTime),
+                floor: Self.leastRows, most: maxRows)
+            if let draft = costs.draft {
+                catchUpRows = draft.rows(
+                    besides: 0, context: context, time: max(slack, Self.catchUpShare * stepTime), floor: Self.leastRows,
+                    most: maxRows)
+            }
         }
     }
 

@@ -87,6 +87,8 @@ package struct StepView: Sendable {
     package var prefillContext = 0
     /// The most drafted rows of all requests together.
     package var rowBudget = 0
+    /// The most rows that the draft model may take to read what it missed, for the sake of targets.
+    package var catchUpRows = Int.max
     /// Tokens that the KV cache still has room for.
     package var freeTokens = Int.max
     /// A uniform number in [0, 1), for probes.

@@ -1,0 +1,24 @@
+import Scheduling
+import Testing
+
+@Suite struct StepStretchTests {
+    @Test func stepsWithDraftsAreCompared() {
+        var stretch = StepStretch()
+        #expect(stretch.value == 1)
+        stretch.observe(time: 30, plain: 10)
+        #expect(stretch.value == 1.25)
+        for _ in 0..<200 { stretch.observe(time: 30, plain: 10) }
+        #expect(abs(stretch.value - 3) < 1e-6)
+        for _ in 0..<200 { stretch.observePlain() }
+        #expect(abs(stretch.value - 1) < 1e-6)
+    }
+
+    @Test func oddTimesDoLittle() {
+        var stretch = StepStretch()
+        for time in [Double.nan, .infinity, -1, 0, 5] { stretch.observe(time: time, plain: 10) }
+        for plain in [0, -1, Double.nan] { stretch.observe(time: 30, plain: plain) }
+        #expect(stretch.value == 1)
+        stretch.observe(time: 1e300, plain: 10)
+        #expect(stretch.value == 1.375)
+    }
+}
