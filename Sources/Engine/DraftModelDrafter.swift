@@ -124,8 +124,9 @@ package final class DraftModelDrafter: Drafter {
         try draft(requests) { choices in choices.map { _ in true } }.map { $0.map(\.token) }
     }
 
-    /// Drafts for each request up to its limit; the tokens that it missed of some take at most `catchUpRows`. After every pass `goesOn` says, from what was drafted so far, which
-    /// requests take part in the next; one that once does not is done.
+    /// Drafts for each request up to its limit; requests of which the model missed more than a step's tokens take at most
+    /// `catchUpRows` of the first pass. After every pass `goesOn` says, from what was drafted so far, which requests take
+    /// part in the next; one that once does not is done.
     package func draft(
         _ requests: [DraftRequest], catchUpRows: Int = .max, goesOn: (_ drafts: [[DraftChoice]]) -> [Bool]
     ) throws -> [[DraftChoice]] {

@@ -185,7 +185,7 @@ final class StepRunner {
         }
         let account = speculator.commit(outcomes, rows: batch.count, targetTime: targetTime)
         if account.speculated {
-            stretch.observe(time: account.time, plain: account.plainTime)
+            stretch.observe(time: account.predictedTime, plain: account.plainTime)
         } else {
             stretch.observePlain()
         }

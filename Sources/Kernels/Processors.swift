@@ -3,7 +3,7 @@ import Glibc
 /// How many processors this process may use: its affinity, limited by the quota of its control group.
 package func availableProcessors() -> Int {
     let online = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    var count = min(allowedProcessors() ?? online, online)
+    var count = allowedProcessors().map { online > 0 ? min($0, online) : $0 } ?? online
     if let quota = controlGroupQuota() { count = min(count, quota) }
     return min(max(count, 1), 512)
 }

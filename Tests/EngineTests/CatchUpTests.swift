@@ -71,7 +71,7 @@ import Testing
 
     @Test func aTargetLimitsTheRows() throws {
         let free = try Self.run(timePerOutputToken: nil)
-        // Behind it: the draft model has a third of the step's time, 33 rows of 10 us and 20 us.
+        // Behind it: the draft model has 350 us, 33 rows of 10 us and 20 us.
         let run = try Self.run(timePerOutputToken: 400)
         #expect(run.problems.isEmpty)
         let most = run.draftRows.max() ?? 0

@@ -9,9 +9,9 @@ import Testing
     }
 
     @Test func thoseThatMissMuchHaveALimitOfTheirOwn() {
-        #expect(planDraftPass(missing: [40, 8, 9, 1], maxRows: 100, catchUpRows: 16) == [16, 8, 0, 1])
-        #expect(planDraftPass(missing: [10, 8, 9, 1], maxRows: 100, catchUpRows: 16) == [10, 8, 6, 1])
-        #expect(planDraftPass(missing: [40, 8, 1], maxRows: 100, catchUpRows: 0) == [0, 8, 1])
-        #expect(planDraftPass(missing: [40, 8, 1], maxRows: 20, catchUpRows: 16) == [16, 4, 0])
+        #expect(planDraftPass(missing: [40, 17, 18, 1], maxRows: 100, catchUpRows: 16) == [16, 17, 0, 1])
+        #expect(planDraftPass(missing: [20, 17, 18, 1], maxRows: 100, catchUpRows: 26) == [20, 17, 6, 1])
+        #expect(planDraftPass(missing: [40, 17, 1], maxRows: 100, catchUpRows: 0) == [0, 17, 1])
+        #expect(planDraftPass(missing: [40, 17, 1], maxRows: 20, catchUpRows: 16) == [16, 4, 0])
     }
 }

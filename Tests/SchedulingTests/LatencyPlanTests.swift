@@ -56,6 +56,7 @@ import Testing
         // Beside 200 requests a tenth of the step is more: 2100 us.
         let many = (0..<200).map { Self.decoding($0, emitted: 10, timePerToken: 24_000) }
         #expect(Self.plan(many, now: 230_000).prefillRows == 21)
+        #expect(Self.plan(many, stretch: 2, now: 230_000).prefillRows == 42)
     }
 
     @Test func stepsWithDraftsNeedMoreTokens() {
@@ -75,6 +76,14 @@ import Testing
         // And some rows in any case.
         let slow = PassCosts(widths: [1, 2], base: [500, 1000])
         #expect(Self.plan([request], draft: slow, now: 39_000).catchUpRows == 16)
+        // And two for each that may have to wait.
+        let many = (0..<20).map { Self.decoding($0, emitted: 10, timePerToken: 4000) }
+        #expect(Self.plan(many, draft: slow, now: 39_000).catchUpRows == 40)
+        // Prompts come first: 23 rows of 100 us take all of it; or 5, where there are no more.
+        let withPrompt = Self.plan([request, Self.prompt(100, due: nil)], draft: draft, now: 36_200)
+        #expect(withPrompt.prefillRows == 23 && withPrompt.catchUpRows == 28)
+        let withFew = Self.plan([request, Self.prompt(5, due: nil)], draft: draft, now: 36_200)
+        #expect(withFew.catchUpRows == (2300 - 500 - 100) / 10)
         // Nobody waits, or nobody drafts.
         #expect(Self.plan([Self.decoding(1, emitted: 10, timePerToken: nil)], draft: draft, now: 0).catchUpRows == .max)
         #expect(Self.plan([request], now: 39_000).catchUpRows == .max)

@@ -180,6 +180,32 @@ import Testing
         #expect(views.allSatisfy { $0.requests[0].targetTPOT == 555 })
     }
 
+    @Test func whatATargetNeedsIsCountedInStepsWithDrafts() throws {
+        var loop = Self.loop([Self.arrival(0, 10, 60)], alpha: 0)
+        // A step of three rows and two passes takes 1412 us and gives a token, plain 1110 us: just in time.
+        loop.targets = Targets(perOutputToken: 1412)
+        let needed = Self.listen(loop, length: 2).views.map { $0.requests[0].neededTokens }
+        #expect(needed.count > 50 && needed[40..<50].allSatisfy { abs($0 - 1) < 0.02 })
+    }
+
+    @Test func aTargetLimitsWhatTheDraftModelReads() throws {
+        let arrivals = [Self.arrival(0, 4, 60), Self.arrival(5000, 50, 20)]
+        var costs = Self.costs
+        costs.draft = PassCosts(widths: [1, 2], base: [70, 90])
+        func most(_ target: Double?) -> Int {
+            var loop = OpenLoop(
+                arrivals: arrivals, text: TextModel(model: .uniform(0)), machine: VirtualMachine(costs), maxRunning: 8,
+                maxRows: 64)
+            if let target { loop.targets = Targets(perOutputToken: target) }
+            let outcomes = Self.listen(loop, length: 2).outcomes
+            #expect(outcomes.contains { $0.requests.count == 2 && $0.requests[1].features.count == 2 })
+            return outcomes.flatMap(\.draftPasses).map(\.rows).max() ?? 0
+        }
+        #expect(most(nil) == 52)
+        // Behind: a third of a step of 1210 us is 423 us, 18 rows of 20 us and 50 us; and a row of the first request.
+        #expect(most(800) == 19)
+    }
+
     @Test func aTargetHoldsPromptsBack() throws {
         var loop = Self.loop([Self.arrival(0, 10, 40), Self.arrival(1, 300, 2)], alpha: 0)
         func prefillRows() -> [Int] { Self.listen(loop, length: 0).views.map(\.prefillRows).filter { $0 > 0 } }

@@ -195,7 +195,7 @@ extension GoodputPolicy {
 
     /// What the draft model takes for the tokens that it missed; 0 for those of the last step or two.
     private func catchUpPrice(_ request: DecodingView, _ costs: StepCosts) -> Double {
-        guard request.draftBacklog > DecodingView.recentTokens, let draft = costs.draft else { return 0 }
+        guard request.draftBacklog > 8, let draft = costs.draft else { return 0 }
         return draft.time(
             rows: request.draftBacklog, context: request.context,
             attended: request.draftBacklog * (request.context / 2 + 1))

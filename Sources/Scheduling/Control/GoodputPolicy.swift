@@ -219,7 +219,7 @@ package struct GoodputPolicy: SpeculationPolicy {
             missed += request.draftBacklog
             drafted += length
             attended += length * request.context
-            let passes = draft.base(rows: missed) + draft.base(rows: modelProbe.requests)
+            let passes = draft.base(rows: min(missed, view.catchUpRows)) + draft.base(rows: modelProbe.requests)
             let extra = passes + costs.targetTime(view, drafted: drafted, attended: attended) - plain
             guard length > 0, plain > 0 else { break }
             guard modelProbe.isDue(cost: extra / plain) else {
@@ -341,7 +341,11 @@ package struct GoodputPolicy: SpeculationPolicy {
         if let cost = step.probeCost {
             let tried = outcome.requests.filter { $0.source == .model }
             let accepted = tried.reduce(0) { $0 + $1.accepted }
-            modelProbe.tried(cost: cost, promising: accepted > tried.count)
+            if tried.isEmpty, view.catchUpRows < .max {
+                modelProbe.began(cost: cost)
+            } else {
+                modelProbe.tried(cost: cost, promising: accepted > tried.count)
+            }
         } else if sources.haveModel {
             modelProbe.reset()
         } else {
@@ -373,7 +377,7 @@ package struct GoodputPolicy: SpeculationPolicy {
     ) {
         modelGuard.passStep()
         retrievalGuard.passStep()
-        let catchUp = invest(costs, outcome)
+        let catchUp = invest(view, costs, outcome)
         guard !sources.areNone, !step.isProbe, view.prefillRows == 0, !view.requests.isEmpty else { return }
         let plainStep = costs.targetTime(view, drafted: 0, attended: 0)
         let plain = Double(outcome.emitted) / Double(view.requests.count) * plainStep
@@ -388,8 +392,10 @@ package struct GoodputPolicy: SpeculationPolicy {
 
     /// The part of the step's draft time that brought the draft model up to date. It is an investment: what follows has to
     /// pay it back, not the step that made it.
-    private mutating func invest(_ costs: StepCosts, _ outcome: StepOutcome) -> Double {
-        guard let draft = costs.draft, let first = outcome.draftPasses.first, first.rows > 4 * first.requests
+    private mutating func invest(_ view: StepView, _ costs: StepCosts, _ outcome: StepOutcome) -> Double {
+        // Where targets limit what a step reads, few rows are catching up too.
+        guard let draft = costs.draft, let first = outcome.draftPasses.first,
+            first.rows > (view.catchUpRows < .max ? 2 : 4) * first.requests
         else { return 0 }
         let share = 1 - draft.base(rows: first.requests) / draft.base(rows: first.rows)
         let invested = first.time * max(0, share)

@@ -10,7 +10,8 @@ package struct LatencyPlan: Sendable {
     package private(set) var forbidsDrafts = false
 
     /// Even where a step cannot be in time prompts move, and the draft model reads what it missed: without drafts a request
-    /// may not catch up with its target. Rows that each gets in any case, and the shares of a step's time.
+    /// may not catch up with its target. Rows that each gets in any case, and shares: of the time of a step with drafts, and
+    /// of one without.
     private static let leastRows = 16
     private static let (prefillShare, catchUpShare) = (0.1, 0.35)
 
@@ -47,14 +48,29 @@ package struct LatencyPlan: Sendable {
         if end < .infinity, !forbidsDrafts {
             let slack = end - now - stepTime
             prefillRows = costs.prefillRows(
-                decoding: decoding.count, context: context, time: stepTime + max(slack, Self.prefillShare * stepTime),
-                floor: Self.leastRows, most: maxRows)
-            if let draft = costs.draft {
-                catchUpRows = draft.rows(
-                    besides: 0, context: context, time: max(slack, Self.catchUpShare * stepTime), floor: Self.leastRows,
-                    most: maxRows)
-            }
+                decoding: decoding.count, context: context,
+                time: stepTime + max(slack, Self.prefillShare * stepTime * stretch), floor: Self.leastRows,
+                most: maxRows)
+            let prompts = min(prefillRows, max(0, maxRows - decoding.count), Self.missingRows(requests))
+            let withPrompts =
+                costs.target.time(
+                    rows: decoding.count + prompts, context: context, attended: context) + costs.overhead
+            limitCatchUp(
+                costs, decoding: decoding.count, context: context,
+                time: max(slack - (withPrompts - stepTime), Self.catchUpShare * stepTime), maxRows: maxRows)
         }
+    }
+
+    private static func missingRows(_ requests: [Request]) -> Int {
+        requests.reduce(0) { $0 + ($1.snapshot.decodes ? 0 : $1.snapshot.committed - $1.snapshot.computed) }
+    }
+
+    /// At least two rows for each request: it misses a token more after every step that it waits, so that with fewer they
+    /// might never be through.
+    private mutating func limitCatchUp(_ costs: StepCosts, decoding: Int, context: Int, time: Double, maxRows: Int) {
+        guard let draft = costs.draft else { return }
+        catchUpRows = draft.rows(
+            besides: 0, context: context, time: time, floor: max(Self.leastRows, 2 * decoding), most: maxRows)
     }
 
     /// Whether a prompt has to hurry for its first token.

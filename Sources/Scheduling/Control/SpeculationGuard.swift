@@ -132,6 +132,9 @@ struct ProbeSchedule: Sendable {
         interval = promising ? 0 : min(max(Self.shortest, interval * 2), Self.longest)
     }
 
+    /// A try that takes further steps before it says anything cost so much until now.
+    mutating func began(cost: Double) { purse -= cost }
+
     /// What was tried is done all the time now.
     mutating func reset() { (waited, interval, requests, wanted) = (0, Self.shortest, 1, nil) }
 }
