@@ -46,6 +46,8 @@ import Testing
         ]
         let plan = Self.plan(requests, now: 36_200)
         #expect(plan.prefillRows == 22)
+        // Drafts that make the step twice as long leave 1000 us.
+        #expect(Self.plan(requests, stretch: 2, now: 36_200).prefillRows == 10)
         #expect(plan.neededTokens.keys.sorted() == [1])
         #expect(abs((plan.neededTokens[1] ?? 0) - 0.35) < 1e-9)
     }

@@ -46,7 +46,7 @@ package struct LatencyPlan: Sendable {
         }
         forbidsDrafts = requests.contains { Self.isLate($0, now: now, costs) }
         if end < .infinity, !forbidsDrafts {
-            let slack = end - now - stepTime
+            let slack = end - now - stepTime * stretch
             prefillRows = costs.prefillRows(
                 decoding: decoding.count, context: context,
                 time: stepTime + max(slack, Self.prefillShare * stepTime * stretch), floor: Self.leastRows,
